@@ -7,17 +7,22 @@ use clap::{Args as ClapArgs, ValueEnum};
 
 /// Run the controller
 ///
-/// Watches ServerProtection, SecurityConnector and AzureCredential objects and keeps the Microsoft Defender for Servers
-/// configuration of their Azure subscriptions equal to what they declare.
+/// Watches ServerProtection, SecurityConnector, AzureCredential and ClusterAzureCredential objects and keeps the
+/// Microsoft Defender for Servers configuration of their Azure subscriptions equal to what they declare.
 ///
 /// The controller finds the cluster as kubectl does: by KUBECONFIG, or by the pod's service account. The cloud and its
 /// endpoints are flags of the controller and never fields of an object, so no object can redirect token requests.
 #[derive(ClapArgs, Clone, Debug)]
 pub struct Args {
     /// Watch only this namespace [default: all namespaces]. Claims on subscriptions are then decided only between
-    /// objects of this namespace
+    /// objects of this namespace, and ClusterAzureCredentials are not used
     #[arg(long, value_name = "NAMESPACE")]
     pub watch_namespace: Option<String>,
+
+    /// Namespace of the Secrets and service accounts of ClusterAzureCredentials [default: the namespace of the pod, or
+    /// of the kubeconfig]
+    #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE")]
+    pub operator_namespace: Option<String>,
 
     /// Maximum number of objects to reconcile at the same time
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=512))]

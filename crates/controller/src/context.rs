@@ -4,14 +4,15 @@ use std::{sync::Arc, time::Duration};
 
 use futures::channel::mpsc::UnboundedReceiver;
 use kube::{Client, runtime::reflector::ObjectRef};
-use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_core::{claims::Rules, gate::Gate, timeouts::Timeouts};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     azure_credential::CredentialUsers, claims::Claims, connector_index::ConnectorIndex,
-    credentials::Credentials, event_recorder::EventRecorder, fleet::Fleet, kind::Kind, metrics::Metrics,
-    parsed::Parsed, restrictions::Restrictions, state::StateStore, trigger::Trigger, watch::Listed,
+    credential_use::CredentialKey, credentials::Credentials, event_recorder::EventRecorder, fleet::Fleet,
+    kind::Kind, metrics::Metrics, namespaces, parsed::Parsed, restrictions::Restrictions, state::StateStore,
+    trigger::Trigger, watch::Listed,
 };
 
 /// Shared by all reconciles.
@@ -20,6 +21,7 @@ pub(crate) struct Context {
     pub(crate) protections: Controlled<ServerProtection>,
     pub(crate) connectors: Controlled<SecurityConnector>,
     pub(crate) azure_credentials: Controlled<AzureCredential>,
+    pub(crate) cluster_azure_credentials: Controlled<ClusterAzureCredential>,
     pub(crate) connector_index: Arc<ConnectorIndex>,
     pub(crate) credential_users: Arc<CredentialUsers>,
     pub(crate) credentials: Arc<Credentials>,
@@ -35,11 +37,31 @@ pub(crate) struct Context {
 
 impl Context {
     /// Makes the objects that use a credential due, and their connectors.
-    pub(crate) fn trigger_users(&self, namespace: &str, credential: &str) {
-        for name in self.credential_users.names(namespace, credential) {
-            self.protections.trigger.reconcile(namespace, &name);
-            for connector in self.connector_index.names(namespace, &name) {
-                self.connectors.trigger.reconcile(namespace, &connector);
+    pub(crate) fn trigger_users(&self, credential: &CredentialKey) {
+        self.trigger_all(self.credential_users.of(credential));
+    }
+
+    /// The same for the objects of a namespace that use any `ClusterAzureCredential`: its labels changed.
+    pub(crate) fn trigger_cluster_users(&self, namespace: &str) {
+        self.trigger_all(self.credential_users.of_cluster_in(namespace));
+    }
+
+    /// The lists that every reconcile needs to find its credential, by kind.
+    pub(crate) fn credential_lists(&self) -> Vec<(&'static str, Listed)> {
+        let mut lists = vec![(AzureCredential::NAME, self.azure_credentials.listed.clone())];
+        if let Some(cluster) = &self.credentials.cluster {
+            let listed = self.cluster_azure_credentials.listed.clone();
+            lists.push((ClusterAzureCredential::NAME, listed));
+            lists.push((namespaces::NAME, cluster.namespaces.listed.clone()));
+        }
+        lists
+    }
+
+    fn trigger_all(&self, protections: Vec<(String, String)>) {
+        for (namespace, name) in protections {
+            self.protections.trigger.reconcile(&namespace, &name);
+            for connector in self.connector_index.names(&namespace, &name) {
+                self.connectors.trigger.reconcile(&namespace, &connector);
             }
         }
     }
@@ -128,5 +150,11 @@ impl InContext for SecurityConnector {
 impl InContext for AzureCredential {
     fn own(context: &Context) -> &Controlled<Self> {
         &context.azure_credentials
+    }
+}
+
+impl InContext for ClusterAzureCredential {
+    fn own(context: &Context) -> &Controlled<Self> {
+        &context.cluster_azure_credentials
     }
 }

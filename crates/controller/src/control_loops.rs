@@ -12,12 +12,11 @@ use kube::{
         watcher::{self, Event},
     },
 };
-use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    azure_credential,
     context::Context,
     kind::Kind,
     parsed::Parsed,
@@ -80,31 +79,33 @@ impl<K: Reconcile> Watched<K> {
 /// All kinds.
 pub(crate) struct Kinds {
     pub(crate) azure_credentials: Watched<AzureCredential>,
+    /// `None` with `--watch-namespace`.
+    pub(crate) cluster_azure_credentials: Option<Watched<ClusterAzureCredential>>,
     pub(crate) protections: Watched<ServerProtection>,
     pub(crate) connectors: Watched<SecurityConnector>,
 }
 
 impl Kinds {
-    /// Reconciles the objects that use a changed credential when the cache has taken in the change.
-    pub(crate) fn reconcile_users_of_changed_credentials(&mut self, context: &Arc<Context>) {
-        let panics = context.metrics.panics.clone();
-        let mut updates = azure_credential::CacheUpdates::new(Arc::clone(context));
-        let events = std::mem::replace(&mut self.azure_credentials.events, Box::pin(stream::pending()));
-        self.azure_credentials.events = Box::pin(events.inspect(move |event| {
-            if let Ok(event) = event {
-                let span = watch::object_span(AzureCredential::NAME, event);
-                panics.event(&span, || updates.on_event(event));
-            }
-        }));
-    }
-
     /// Keeps the caches of all kinds up to date until this process is the leader.
     pub(crate) async fn stand_by(&mut self, elected: &CancellationToken, context: &Context) {
+        let Self {
+            azure_credentials,
+            cluster_azure_credentials,
+            protections,
+            connectors,
+        } = self;
+        let cluster = async {
+            match cluster_azure_credentials {
+                Some(watched) => watched.keep_warm(context).await,
+                None => std::future::pending().await,
+            }
+        };
         let caches = async {
             tokio::join!(
-                self.azure_credentials.keep_warm(context),
-                self.protections.keep_warm(context),
-                self.connectors.keep_warm(context),
+                cluster,
+                azure_credentials.keep_warm(context),
+                protections.keep_warm(context),
+                connectors.keep_warm(context),
             )
         };
         tokio::select! {
@@ -117,18 +118,17 @@ impl Kinds {
     /// Starts to reconcile. No reconcile starts before the lists are complete: every object needs its credential, and a
     /// connector its `ServerProtection` (docs/architecture.md 3.6).
     pub(crate) fn run(self, concurrency: u16, context: &Arc<Context>) -> JoinSet<()> {
-        let credentials = context.azure_credentials.listed.clone();
-        let protections = context.protections.listed.clone();
+        let credentials = context.credential_lists().into_iter();
+        let credentials: Vec<_> = credentials.map(|(_, listed)| listed).collect();
+        let mut all = credentials.clone();
+        all.push(context.protections.listed.clone());
         let mut loops = JoinSet::new();
-        loops.spawn(
-            self.protections
-                .run(vec![credentials.clone()], concurrency, context),
-        );
-        loops.spawn(
-            self.connectors
-                .run(vec![credentials, protections], concurrency, context),
-        );
+        loops.spawn(self.protections.run(credentials, concurrency, context));
+        loops.spawn(self.connectors.run(all, concurrency, context));
         loops.spawn(self.azure_credentials.run(Vec::new(), concurrency, context));
+        if let Some(watched) = self.cluster_azure_credentials {
+            loops.spawn(watched.run(Vec::new(), concurrency, context));
+        }
         loops
     }
 }

@@ -1,5 +1,5 @@
-//! Returns the client of Azure for an object's `credentialRef`. Clients are cached per `AzureCredential`. Secrets are read
-//! by name and read again regularly, so that rotation needs no restart.
+//! Returns the client of Azure for an object's `credentialRef`, if the object may use it. Clients are cached per
+//! credential. Secrets are read by name and read again regularly, so that rotation needs no restart.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use kube::{
     runtime::reflector::{ObjectRef, Store},
 };
 use serverprotection_api::{
-    AzureCredential, AzureCredentialSpec, ClaimCredential, CredentialType, TargetCredential,
+    AzureCredential, AzureCredentialSpec, ClaimCredential, CredentialKind, CredentialType, TargetCredential,
 };
 use serverprotection_azure::{Client as AzureClient, Identity, Principals};
 use serverprotection_core::{
@@ -22,6 +22,8 @@ use serverprotection_core::{
 
 use crate::{
     clock::now,
+    cluster_credentials::ClusterCredentials,
+    credential_use::{CredentialKey as Key, CredentialUse},
     parsed::Parsed,
     restrictions::Restrictions,
     secrets::{self, Proof, SecretSource},
@@ -38,6 +40,8 @@ pub(crate) const GRANT_DELAY: Duration = Duration::from_secs(1);
 pub(crate) struct Credentials {
     pub(crate) client: Client,
     pub(crate) store: Store<Parsed<AzureCredential>>,
+    /// `None` with `--watch-namespace`.
+    pub(crate) cluster: Option<ClusterCredentials>,
     pub(crate) principals: Arc<Principals>,
     pub(crate) restrictions: Arc<Restrictions>,
     /// How long a Secret that works is used without reading it again.
@@ -46,12 +50,23 @@ pub(crate) struct Credentials {
     pub(crate) refresh_locks: Mutex<HashMap<Key, RefreshLock>>,
 }
 
-/// Namespace and name of an `AzureCredential`. Clients are never shared between namespaces; those of one principal share
-/// state in `azure`.
-type Key = (String, String);
+/// Uid and generation of a credential (for one of the cluster, a hash of what matters here). Clients are never shared between credentials; those of one principal share state
+/// in `azure`.
+pub(crate) type MadeFrom = (Option<String>, Option<i64>);
 
-/// Uid and generation of an `AzureCredential`.
-type MadeFrom = (Option<String>, Option<i64>);
+/// What a client is created from.
+pub(crate) struct Source {
+    pub(crate) made_from: MadeFrom,
+    pub(crate) identity: SourceIdentity,
+    /// Where its Secrets and service accounts are.
+    pub(crate) namespace: String,
+}
+
+/// How the identity of a credential authenticates.
+pub(crate) enum SourceIdentity {
+    Spec(AzureCredentialSpec),
+    Managed { client_id: Option<String> },
+}
 
 /// Held by the reconcile that reads a Secret while others wait. Contains the start and the error of the last failed
 /// read.
@@ -60,62 +75,94 @@ type RefreshLock = Arc<tokio::sync::Mutex<Option<(Instant, MadeFrom, AzureError)
 #[derive(Clone)]
 pub(crate) struct CachedClient {
     client: Arc<AzureClient>,
-    /// The `AzureCredential` that the client was created from.
+    /// The credential that the client was created from.
     made_from: MadeFrom,
     proof: Option<Proof>,
     read_at: Instant,
 }
 
 impl Credentials {
-    /// Whether there is an `AzureCredential` of this name.
-    pub(crate) fn contains(&self, namespace: &str, name: &str) -> bool {
-        self.store.get(&ObjectRef::new(name).within(namespace)).is_some()
+    /// Whether an object that was just created need not wait for its credential. It never waits for one of the cluster: a
+    /// delay would tell whether that exists.
+    pub(crate) fn contains(&self, wanted: &CredentialUse) -> bool {
+        let own = wanted.key();
+        let own = own.filter(|key| key.kind == CredentialKind::AzureCredential);
+        own.is_none_or(|key| self.own(&key).is_some())
     }
 
-    /// Returns the client for an object of this namespace with this `credentialRef`. `force_refresh` reads the Secret
-    /// again because the last use failed.
+    /// The `AzureCredential` of this key.
+    fn own(&self, key: &Key) -> Option<Arc<Parsed<AzureCredential>>> {
+        let own = key.kind == CredentialKind::AzureCredential;
+        let reference = || ObjectRef::new(&key.name).within(&key.namespace);
+        own.then(|| self.store.get(&reference()))?
+    }
+
+    fn uid(&self, key: &Key) -> Option<String> {
+        match key.kind {
+            CredentialKind::AzureCredential => self.own(key)?.uid(),
+            CredentialKind::ClusterAzureCredential => self.cluster.as_ref()?.uid(&key.name),
+        }
+    }
+
+    /// Returns the client for an object. Whether it may use its credential is decided first, before a token is
+    /// requested. `force_refresh` reads the Secret again because the last use failed.
     ///
     /// # Errors
     ///
-    /// Fails if the `AzureCredential` is missing or invalid, or if its Secret cannot be read.
+    /// Fails if the credential is missing or invalid, if no grant lets the object use it, or if its Secret cannot be
+    /// read.
     pub(crate) async fn client_for(
         &self,
-        namespace: &str,
-        reference: Option<&str>,
+        wanted: &CredentialUse,
         force_refresh: bool,
     ) -> Result<Arc<AzureClient>, AzureError> {
-        let Some(name) = reference else {
+        let Some(reference) = &wanted.credential else {
             // Admission rejects this, but an object created under an older schema may still exist.
             return Err(failure(
                 "CredentialMissing",
                 "The ServerProtection has no spec.credentialRef".into(),
             ));
         };
-        let key = (namespace.to_owned(), name.to_owned());
-        let credential = self
-            .store
-            .get(&ObjectRef::new(name).within(namespace))
-            .ok_or_else(|| {
-                failure(
-                    "CredentialNotFound",
-                    format!("AzureCredential {namespace}/{name} does not exist"),
-                )
-            })?;
-        let credential = match &*credential {
-            Parsed::Valid(credential) => credential,
-            Parsed::Invalid(invalid) => {
-                let error = &invalid.error;
-                return Err(failure(
-                    "CredentialUnreadable",
-                    format!(
-                        "This version of the controller cannot read AzureCredential {namespace}/{name}: {error}"
-                    ),
-                ));
+        let Some(key) = wanted.key() else {
+            let kind = &reference.kind;
+            return Err(failure(
+                "CredentialUnreadable",
+                format!("This version of the controller does not know the kind {kind} of the credential"),
+            ));
+        };
+        if key.kind == CredentialKind::ClusterAzureCredential {
+            self.check_grants(&key, wanted, force_refresh).await?;
+        }
+        self.client(&key, force_refresh).await
+    }
+
+    /// Returns the client of a credential, for itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the credential is missing or invalid, or if its Secret cannot be read.
+    pub(crate) async fn client(
+        &self,
+        key: &Key,
+        force_refresh: bool,
+    ) -> Result<Arc<AzureClient>, AzureError> {
+        let key = key.clone();
+        let Source {
+            made_from,
+            identity,
+            namespace,
+        } = self.source(&key)?;
+        let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
+        let spec = match &identity {
+            SourceIdentity::Spec(spec) => spec,
+            SourceIdentity::Managed { client_id } => {
+                if let Some(cached) = cached {
+                    return Ok(cached.client);
+                }
+                let client_id = client_id.clone();
+                return Ok(self.keep(key, Identity::ManagedIdentity { client_id }, made_from, None));
             }
         };
-        let made_from = (credential.uid(), credential.metadata.generation);
-        let cached = self.cached(&key).filter(|cached| cached.made_from == made_from);
-        let spec = &credential.spec;
         let secret = match (spec.type_, &spec.client_secret, &spec.client_certificate) {
             (CredentialType::ClientSecret, Some(secret), _) => {
                 Some(SecretSource::ClientSecret(&secret.secret_ref))
@@ -136,7 +183,7 @@ impl Credentials {
                     assertions: Arc::new(ServiceAccountTokens {
                         client: self.client.clone(),
                         restrictions: Arc::clone(&self.restrictions),
-                        namespace: namespace.to_owned(),
+                        namespace,
                         name: workload.service_account_name.clone(),
                     }),
                 };
@@ -154,12 +201,12 @@ impl Credentials {
                 if let Some(cached) = cached.filter(|cached| cached.read_at.elapsed() < trusted) {
                     return Ok(cached.client);
                 }
-                self.read_in_turn(key, made_from, spec, secret).await
+                self.read_in_turn(key, made_from, spec, &namespace, secret).await
             }
             // Admission rejects this, but an object created under an older schema may still exist.
             _ => Err(failure(
                 "CredentialInvalid",
-                format!("AzureCredential {}/{} lacks the field for its type", key.0, key.1),
+                format!("{key} lacks the field for its type"),
             )),
         }
     }
@@ -171,6 +218,7 @@ impl Credentials {
         key: Key,
         made_from: MadeFrom,
         spec: &AzureCredentialSpec,
+        namespace: &str,
         source: SecretSource<'_>,
     ) -> Result<Arc<AzureClient>, AzureError> {
         let asked = Instant::now();
@@ -186,7 +234,7 @@ impl Credentials {
             return Err(failure.clone());
         }
         let began = Instant::now();
-        let proof = match secrets::read(&self.client, &key.0, source).await {
+        let proof = match secrets::read(&self.client, namespace, source).await {
             Ok(proof) => proof,
             Err(failure) => {
                 // The API server is unavailable, but the cached proof may still work.
@@ -208,20 +256,17 @@ impl Credentials {
     }
 
     /// The validity of the client certificate that was read last, if the credential has one.
-    pub(crate) fn certificate(&self, namespace: &str, name: &str) -> Option<Validity> {
-        let key = (namespace.to_owned(), name.to_owned());
-        self.lock().get(&key)?.client.certificate()
+    pub(crate) fn certificate(&self, key: &Key) -> Option<Validity> {
+        self.lock().get(key)?.client.certificate()
     }
 
     /// The credential with its uid, as a claim records it.
     pub(crate) fn identified(&self, namespace: &str, credential: &TargetCredential) -> ClaimCredential {
-        let known = self
-            .store
-            .get(&ObjectRef::new(&credential.name).within(namespace));
+        let uid = Key::of(credential, namespace).and_then(|key| self.uid(&key));
         ClaimCredential {
             kind: credential.kind.clone(),
             name: credential.name.clone(),
-            uid: known.and_then(|known| known.uid()),
+            uid,
         }
     }
 
@@ -270,20 +315,45 @@ impl Credentials {
     }
 
     /// Drops the client of a deleted credential.
-    pub(crate) fn forget(&self, namespace: &str, name: &str) {
-        let key = (namespace.to_owned(), name.to_owned());
-        self.lock().remove(&key);
+    pub(crate) fn forget(&self, key: &Key) {
+        self.lock().remove(key);
         let mut refresh_locks = self
             .refresh_locks
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        refresh_locks.remove(&key);
+        refresh_locks.remove(key);
+        drop(refresh_locks);
+        if let Some(cluster) = &self.cluster {
+            cluster.ancestors.forget(key);
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, CachedClient>> {
         self.cached
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// What the client of a credential is created from.
+    fn source(&self, key: &Key) -> Result<Source, AzureError> {
+        let cluster = match key.kind {
+            CredentialKind::AzureCredential => None,
+            CredentialKind::ClusterAzureCredential => self.cluster.as_ref(),
+        };
+        if let Some(cluster) = cluster {
+            return cluster.source(key);
+        }
+        let known = self
+            .own(key)
+            .ok_or_else(|| failure("CredentialNotFound", format!("{key} does not exist")))?;
+        match &*known {
+            Parsed::Valid(credential) => Ok(Source {
+                made_from: (credential.uid(), credential.metadata.generation),
+                identity: SourceIdentity::Spec(credential.spec.clone()),
+                namespace: key.namespace.clone(),
+            }),
+            Parsed::Invalid(invalid) => Err(unreadable(key, &invalid.error)),
+        }
     }
 }
 
@@ -294,7 +364,13 @@ fn same(one: Option<&Proof>, other: Option<&Proof>) -> bool {
     }
 }
 
-fn failure(code: &str, message: String) -> AzureError {
+/// The error of a credential that this build cannot parse.
+pub(crate) fn unreadable(key: &Key, error: &str) -> AzureError {
+    let message = format!("This version of the controller cannot read {key}: {error}");
+    failure("CredentialUnreadable", message)
+}
+
+pub(crate) fn failure(code: &str, message: String) -> AzureError {
     AzureError {
         class: ErrorClass::Credential,
         code: code.into(),

@@ -3,20 +3,17 @@
 use std::{fmt::Debug, time::Duration};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::{Resource, core::NamespaceResourceScope};
+use kube::{
+    Api, Client, Resource,
+    core::{ClusterResourceScope, NamespaceResourceScope},
+};
 use serde::{Serialize, de::DeserializeOwned};
 use serverprotection_api::{ClaimStatus, ContestedField, SecurityConnectorStatus, ServerProtectionStatus};
 use serverprotection_core::request::Requested;
 
 /// A kind that has a controller.
 pub(crate) trait Kind:
-    Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + Debug
-    + DeserializeOwned
-    + Send
-    + Sync
-    + 'static
+    Resource<DynamicType = (), Scope: Scoped> + Clone + Debug + DeserializeOwned + Send + Sync + 'static
 {
     /// The status of the kind.
     type Status: StatusExt;
@@ -32,6 +29,32 @@ pub(crate) trait Kind:
     fn status(&self) -> Option<&Self::Status>;
     /// Drops the status of a cached object. The process keeps the newest status in its state.
     fn forget_status(&mut self);
+}
+
+/// Where the objects of a kind are.
+pub(crate) trait Scoped: Sized + Send + Sync + 'static {
+    /// The objects in this namespace, which is empty for objects of the cluster.
+    fn api<P>(client: Client, namespace: &str) -> Api<P>
+    where
+        P: Resource<DynamicType = (), Scope = Self>;
+}
+
+impl Scoped for NamespaceResourceScope {
+    fn api<P>(client: Client, namespace: &str) -> Api<P>
+    where
+        P: Resource<DynamicType = (), Scope = Self>,
+    {
+        Api::namespaced(client, namespace)
+    }
+}
+
+impl Scoped for ClusterResourceScope {
+    fn api<P>(client: Client, _: &str) -> Api<P>
+    where
+        P: Resource<DynamicType = (), Scope = Self>,
+    {
+        Api::all(client)
+    }
 }
 
 /// What all statuses have in common.

@@ -6,14 +6,17 @@
 //!                     └─ core::status ─▶ one write of the whole status, one event, metrics
 //! ```
 
+mod ancestors;
 pub mod args;
 mod azure_credential;
 mod claims;
 mod clock;
+mod cluster_credentials;
 mod connections;
 mod connector_index;
 mod context;
 mod control_loops;
+mod credential_use;
 mod credentials;
 mod event_recorder;
 mod fleet;
@@ -26,6 +29,7 @@ mod leadership;
 mod lease;
 mod metrics;
 mod metrics_page;
+mod namespaces;
 mod panics;
 mod parsed;
 mod publish;

@@ -22,7 +22,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
-use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::RequestObserver;
 use serverprotection_core::metrics;
 
@@ -153,6 +153,7 @@ impl Metrics {
             ServerProtection::NAME,
             SecurityConnector::NAME,
             AzureCredential::NAME,
+            ClusterAzureCredential::NAME,
         ] {
             for outcome in Outcome::ALL {
                 drop(self.reconciles.get_or_create(&outcome_labels(kind, outcome)));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 
 use crate::{
     clock::now,
@@ -42,6 +42,10 @@ impl MetricsPage {
             (
                 AzureCredential::NAME,
                 counts(&|| context.azure_credentials.states.counts(now)),
+            ),
+            (
+                ClusterAzureCredential::NAME,
+                context.cluster_azure_credentials.states.counts(now),
             ),
         ];
         context

@@ -71,7 +71,12 @@ impl Task {
 impl Panics {
     /// Creates every series at the start, so that an alert on an increase does not miss the first panic.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        for kind in ["ServerProtection", "SecurityConnector", "AzureCredential"] {
+        for kind in [
+            "ServerProtection",
+            "SecurityConnector",
+            "AzureCredential",
+            "ClusterAzureCredential",
+        ] {
             drop(self.reconciles.get_or_create(&KindLabel { kind }));
         }
         for task in Task::ALL {

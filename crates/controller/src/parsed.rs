@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use kube::{Resource, api::ObjectMeta, core::NamespaceResourceScope};
+use kube::{Resource, api::ObjectMeta};
 use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::Value;
 use serverprotection_api::{FINALIZER, MOST_SPEC_BYTES, annotations};
@@ -139,7 +139,7 @@ fn is_kept(annotation: &str, value: &Value) -> bool {
 
 impl<K: Kind> Resource for Parsed<K> {
     type DynamicType = ();
-    type Scope = NamespaceResourceScope;
+    type Scope = K::Scope;
 
     fn kind((): &()) -> Cow<'_, str> {
         K::kind(&())

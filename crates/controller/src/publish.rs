@@ -70,7 +70,8 @@ pub(crate) async fn status<K: Kind, S: Serialize + Sync>(
         field_manager: Some(FIELD_MANAGER.into()),
         ..PostParams::default()
     };
-    let request = Request::new(K::url_path(&(), Some(namespace)));
+    let in_namespace = Some(namespace).filter(|namespace| !namespace.is_empty());
+    let request = Request::new(K::url_path(&(), in_namespace));
     let mut request = request
         .replace_subresource("status", name, &params, body)
         .map_err(kube::Error::BuildRequest)?;

@@ -6,19 +6,22 @@ use std::{
     time::Duration,
 };
 
+use futures::StreamExt;
 use kube::{
     Client,
     runtime::{events::Reporter, reflector::Store},
 };
-use serverprotection_api::{AzureCredential, SecurityConnector, ServerProtection};
+use serverprotection_api::{AzureCredential, ClusterAzureCredential, SecurityConnector, ServerProtection};
 use serverprotection_azure::{Cloud, Principals, fleet};
 use serverprotection_core::{claims::Rules, gate::Gate, timeouts::Timeouts};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    ancestors::AncestorCache,
     args::Args,
-    azure_credential::{self, CredentialUsers},
+    azure_credential::{CredentialUsers, Watching},
+    cluster_credentials::ClusterCredentials,
     connector_index::ConnectorIndex,
     context::{Context, Controlled, Settings},
     control_loops::{Kinds, Triggered, Watched},
@@ -32,6 +35,7 @@ use crate::{
     lease::Signals,
     metrics::Metrics,
     metrics_page::MetricsPage,
+    namespaces::Namespaces,
     panics::Task,
     parsed::Parsed,
     restrictions::{Restrictions, Unrestricted},
@@ -80,6 +84,7 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     if !kube_proxy::is_supported(&config) {
         return Err(Error::Proxy);
     }
+    let own_namespace = config.default_namespace.clone();
     let client = Client::try_from(config.clone())?;
     let gate = leadership::gate(&args);
     let signals = Signals::default();
@@ -94,43 +99,39 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
     ));
     let (protections, triggered_protections) = Controlled::new(rules(&args), signals.elected.clone());
     let (connectors, triggered_connectors) = Controlled::new(rules(&args), signals.elected.clone());
-    let (azure_credentials, triggered_credentials) = Controlled::new(rules(&args), signals.elected.clone());
-    let mut handler = azure_credential::EventHandler {
-        own: azure_credentials.clone(),
-        seen: HashSet::new(),
+    let azure_credentials = Watching::new(&client, namespace, &metrics, rules(&args), &signals);
+    let cluster_azure_credentials = Watching::new(&client, None, &metrics, rules(&args), &signals);
+    // Who watches one namespace has no right to see the cluster.
+    let cluster = namespace.is_none().then(|| ClusterCredentials {
+        store: cluster_azure_credentials.store.clone(),
+        namespaces: Arc::new(Namespaces::new()),
+        ancestors: AncestorCache::default(),
+        operator_namespace: operator_namespace(&args, own_namespace),
+    });
+    let store = azure_credentials.store.clone();
+    let clients = credentials(&args, (cloud, http), &restrictions, (store, cluster), &metrics);
+    let known = Known {
+        protections,
+        connectors,
+        azure_credentials: azure_credentials.own.clone(),
+        cluster_azure_credentials: cluster_azure_credentials.own.clone(),
     };
-    let on_event = move |event: &_| handler.on_event(event);
-    let (credential_store, credential_events) = watch::cached(
-        watch::api(&client, namespace),
-        metrics.panics.clone(),
-        leadership::succession(&azure_credentials, &signals.elected),
-        azure_credentials.listed.clone(),
-        on_event,
-    );
-    let clients = credentials(
-        &args,
-        (cloud, http),
-        &restrictions,
-        credential_store.clone(),
-        &metrics,
-    );
-    let kinds = (protections, connectors, azure_credentials);
     let context = Arc::new(context(
         &args,
         (&client, gate),
         metrics,
         restrictions,
         clients,
-        kinds,
+        known,
     ));
 
     let stop = context.stop.clone();
     let address = args.listen;
-    let watches = vec![
-        (AzureCredential::NAME, context.azure_credentials.listed.clone()),
+    let watches = [
         (ServerProtection::NAME, context.protections.listed.clone()),
         (SecurityConnector::NAME, context.connectors.listed.clone()),
     ];
+    let watches = context.credential_lists().into_iter().chain(watches).collect();
     let page = MetricsPage::new(Arc::clone(&context));
     let readiness = http::Readiness {
         watches,
@@ -143,14 +144,16 @@ pub async fn run(args: Args, cloud: Cloud, http: reqwest::Client) -> Result<(), 
         verified = context.restrictions.verify_at_start() => verified?,
         () = signal() => return Ok(()),
     }
+    let has_cluster = context.credentials.cluster.is_some();
     let mut kinds = Kinds {
-        azure_credentials: Watched::new(credential_store, credential_events, triggered_credentials),
+        azure_credentials: azure_credentials.start(&context),
+        cluster_azure_credentials: has_cluster.then(|| cluster_azure_credentials.start(&context)),
         protections: protections_of(&context, &client, namespace, &signals, triggered_protections),
         connectors: connectors_of(&context, &client, namespace, &signals, triggered_connectors),
     };
-    kinds.reconcile_users_of_changed_credentials(&context);
     let mut background = JoinSet::new();
     background.spawn(keep_verifying(Arc::clone(&context)));
+    background.spawn(watch_namespaces(Arc::clone(&context)));
     let mut leader = Leader::start(&args, election, signals.clone());
     let ended = tokio::select! {
         () = kinds.stand_by(&signals.elected, &context) => {
@@ -217,6 +220,33 @@ fn connectors_of(
     Watched::new(store, events, triggered)
 }
 
+/// What the controllers of all kinds know about their objects.
+struct Known {
+    protections: Controlled<ServerProtection>,
+    connectors: Controlled<SecurityConnector>,
+    azure_credentials: Controlled<AzureCredential>,
+    cluster_azure_credentials: Controlled<ClusterAzureCredential>,
+}
+
+/// Where the Secrets and service accounts of `ClusterAzureCredential`s are.
+fn operator_namespace(args: &Args, own: String) -> String {
+    let given = args.operator_namespace.clone();
+    given.filter(|namespace| !namespace.is_empty()).unwrap_or(own)
+}
+
+/// Watches the labels of namespaces until the process ends. A label may grant or withdraw a credential.
+async fn watch_namespaces(context: Arc<Context>) {
+    let Some(cluster) = &context.credentials.cluster else {
+        return;
+    };
+    let users = Arc::clone(&context);
+    let on_change = move |namespace: &str| users.trigger_cluster_users(namespace);
+    let namespaces = Arc::clone(&cluster.namespaces);
+    let changes = namespaces.watch(&context.client, Arc::clone(&context.metrics), on_change);
+    let watch = changes.for_each(|()| futures::future::ready(()));
+    let _ = context.stop.run_until_cancelled(watch).await;
+}
+
 /// Repeats the checks of the admission policies until the process ends.
 async fn keep_verifying(context: Arc<Context>) {
     let check = || context.restrictions.keep_verifying(&context.stop);
@@ -229,13 +259,18 @@ fn context(
     metrics: Arc<Metrics>,
     restrictions: Arc<Restrictions>,
     credentials: Credentials,
-    (protections, connectors, azure_credentials): (
-        Controlled<ServerProtection>,
-        Controlled<SecurityConnector>,
-        Controlled<AzureCredential>,
-    ),
+    known: Known,
 ) -> Context {
-    let credential_users = CredentialUsers::new(azure_credentials.trigger.clone());
+    let Known {
+        protections,
+        connectors,
+        azure_credentials,
+        cluster_azure_credentials,
+    } = known;
+    let credential_users = CredentialUsers::new(
+        azure_credentials.trigger.clone(),
+        cluster_azure_credentials.trigger.clone(),
+    );
     let connector_index = Arc::new(ConnectorIndex::default());
     let fleet = Arc::new(Fleet::new(
         args.machine_scan_interval,
@@ -250,6 +285,7 @@ fn context(
         protections,
         connectors,
         azure_credentials,
+        cluster_azure_credentials,
         connector_index,
         credential_users: Arc::new(credential_users),
         credentials: Arc::new(credentials),
@@ -317,7 +353,7 @@ fn credentials(
     args: &Args,
     (cloud, http): (Cloud, reqwest::Client),
     restrictions: &Arc<Restrictions>,
-    store: Store<Parsed<AzureCredential>>,
+    (store, cluster): (Store<Parsed<AzureCredential>>, Option<ClusterCredentials>),
     metrics: &Arc<Metrics>,
 ) -> Credentials {
     tracing::info!(
@@ -329,6 +365,7 @@ fn credentials(
         client: restrictions.client().clone(),
         restrictions: Arc::clone(restrictions),
         store,
+        cluster,
         principals: Arc::new(Principals::new(
             cloud,
             http,

@@ -12,7 +12,7 @@ use crate::{
     claims,
     clock::now,
     context::{Context, InContext},
-    kind::StatusExt,
+    kind::{Scoped, StatusExt},
     kube_error, publish,
     requests::approval,
     state::ObjectState,
@@ -164,7 +164,8 @@ async fn write<K: InContext>(
 
 /// The object as the API server has it; `None` if it no longer exists.
 async fn newest<K: InContext>(object: &K, context: &Context) -> Result<Option<K>, Error> {
-    let api: Api<K> = Api::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<K> = K::Scope::api(context.client.clone(), &namespace);
     let newest = api.get_opt(&object.name_any()).await?;
     Ok(newest.filter(|newest| newest.uid() == object.uid()))
 }

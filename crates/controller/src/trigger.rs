@@ -54,13 +54,20 @@ impl<K: Kind> Trigger<K> {
         self.refresh(namespace, name);
     }
 
-    /// Queues the object because cached data changed. If it is not due, only its status is computed again.
+    /// Queues the object because cached data changed. If it is not due, only its status is computed again. The namespace
+    /// of an object of the cluster is empty.
     pub(crate) fn refresh(&self, namespace: &str, name: &str) {
         // A standby reconciles nothing. When it becomes the leader, it reconciles every object.
         if !self.elected.is_cancelled() {
             return;
         }
+        let object = ObjectRef::new(name);
+        let object = if namespace.is_empty() {
+            object
+        } else {
+            object.within(namespace)
+        };
         // The queue is closed only when the process ends.
-        drop(self.queue.unbounded_send(ObjectRef::new(name).within(namespace)));
+        drop(self.queue.unbounded_send(object));
     }
 }

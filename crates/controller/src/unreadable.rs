@@ -16,7 +16,7 @@ use crate::{
     claims::{self, status_claim},
     clock::now,
     context::{Context, InContext},
-    kind::StatusExt,
+    kind::{Scoped, StatusExt},
     parsed::{InvalidObject, Parsed},
     publish,
     state::ObjectState,
@@ -34,7 +34,7 @@ pub(crate) async fn newest<K: InContext>(
     context: &Context,
 ) -> Result<Option<InvalidObject>, Error> {
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let api: Api<Parsed<K>> = Api::namespaced(context.client.clone(), namespace);
+    let api: Api<Parsed<K>> = K::Scope::api(context.client.clone(), namespace);
     let newest = api.get_opt(meta.name.as_deref().unwrap_or_default()).await?;
     Ok(match newest {
         Some(Parsed::Invalid(object)) if object.metadata.uid == meta.uid => Some(*object),

@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    kind::Kind,
+    kind::{Kind, Scoped},
     kube_error::described,
     metrics::Metrics,
     panics::Panics,
@@ -126,12 +126,9 @@ impl Listed {
 }
 
 /// All objects of a kind, in one namespace or everywhere.
-pub(crate) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-{
+pub(crate) fn api<K: Kind>(client: &Client, namespace: Option<&str>) -> Api<Parsed<K>> {
     match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        Some(namespace) => K::Scope::api(client.clone(), namespace),
         None => Api::all(client.clone()),
     }
 }
@@ -236,7 +233,7 @@ where
 
 /// The events of a watch with its backoff. The list is consistent: the status of an object may contain an intent that
 /// must not be missed.
-fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<Event<K>>>
+pub(crate) fn events<K>(api: Api<K>) -> impl Stream<Item = watcher::Result<Event<K>>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -264,7 +261,7 @@ fn held_back<K>(
 }
 
 /// The errors of a watch.
-struct Errors {
+pub(crate) struct Errors {
     kind: &'static str,
     listed: Listed,
     metrics: Arc<Metrics>,
@@ -273,7 +270,7 @@ struct Errors {
 }
 
 impl Errors {
-    fn new(kind: &'static str, listed: Listed, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(kind: &'static str, listed: Listed, metrics: Arc<Metrics>) -> Self {
         Self {
             kind,
             listed,
@@ -284,7 +281,7 @@ impl Errors {
 
     /// Logs and drops errors. The watch already backs off; an error must not delay the other triggers
     /// (docs/architecture.md 3.6).
-    fn logged<T>(&mut self, event: watcher::Result<T>) -> Option<watcher::Result<T>> {
+    pub(crate) fn logged<T>(&mut self, event: watcher::Result<T>) -> Option<watcher::Result<T>> {
         let error = match event {
             Ok(event) => return Some(Ok(event)),
             Err(error) => error,

@@ -1,29 +1,36 @@
-//! The controller of `AzureCredential`. It reports whether Entra issues a token, and how many objects use the
-//! credential. Tokens and clients are those that the objects use, so that this costs no request of its own while an
+//! The controllers of `AzureCredential` and `ClusterAzureCredential`. They report whether Entra issues a token, and how many
+//! objects use the credential. Tokens and clients are those that the objects use, so that this costs no request of its own while an
 //! object uses the credential.
 
 mod reconcile;
 mod status_refresh;
 mod users;
 mod watch_events;
+mod watching;
 
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::controller::Action;
-use serverprotection_api::{AzureCredential, AzureCredentialStatus, ClaimStatus, ContestedField};
+use serverprotection_api::{
+    AzureCredential, AzureCredentialStatus, ClaimStatus, ClusterAzureCredential, ContestedField,
+    CredentialKind,
+};
 use serverprotection_core::{
     azure_credential::{history::ReconcileHistory, status::contradicts},
     azure_error::AzureError,
+    grants,
     request::Requested,
 };
 
 pub(crate) use self::{
     users::CredentialUsers,
     watch_events::{CacheUpdates, EventHandler},
+    watching::Watching,
 };
 use crate::{
-    context::Context,
+    context::{Context, InContext},
+    credential_use::CredentialKey,
     kind::{Kind, StatusExt},
     parsed::InvalidObject,
     reconciler::Reconcile,
@@ -31,21 +38,63 @@ use crate::{
     unreadable,
 };
 
-impl Kind for AzureCredential {
-    type Status = AzureCredentialStatus;
-    type History = ReconcileHistory;
+/// A kind that holds an Azure identity.
+pub(crate) trait Credential:
+    InContext + Kind<Status = AzureCredentialStatus, History = ReconcileHistory>
+{
+    const KIND: CredentialKind;
 
-    const NAME: &'static str = "AzureCredential";
-
-    const DEADLINE: Duration = Duration::from_secs(120);
-
-    fn status(&self) -> Option<&AzureCredentialStatus> {
-        self.status.as_ref()
-    }
-    fn forget_status(&mut self) {
-        self.status = None;
+    /// The object as a credential.
+    fn key(&self) -> CredentialKey {
+        CredentialKey::of_object(Self::KIND, self.meta())
     }
 }
+
+impl Credential for AzureCredential {
+    const KIND: CredentialKind = CredentialKind::AzureCredential;
+}
+
+impl Credential for ClusterAzureCredential {
+    const KIND: CredentialKind = CredentialKind::ClusterAzureCredential;
+}
+
+macro_rules! controlled {
+    ($kind:ty) => {
+        impl Kind for $kind {
+            type Status = AzureCredentialStatus;
+            type History = ReconcileHistory;
+
+            const NAME: &'static str = <$kind as Credential>::KIND.as_str();
+
+            const DEADLINE: Duration = Duration::from_secs(120);
+
+            fn status(&self) -> Option<&AzureCredentialStatus> {
+                self.status.as_ref()
+            }
+            fn forget_status(&mut self) {
+                self.status = None;
+            }
+        }
+
+        impl Reconcile for $kind {
+            fn subscription_id(&self, _: &Context) -> Option<String> {
+                None
+            }
+            async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
+                reconcile::reconcile(self, context).await
+            }
+            async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
+                if object.metadata.deletion_timestamp.is_none() {
+                    unreadable::report::<Self>(object, context).await?;
+                }
+                Ok(Action::await_change())
+            }
+        }
+    };
+}
+
+controlled!(AzureCredential);
+controlled!(ClusterAzureCredential);
 
 impl StatusExt for AzureCredentialStatus {
     fn conditions(&self) -> &[Condition] {
@@ -75,30 +124,28 @@ impl StatusExt for AzureCredentialStatus {
     fn clear_claim(&mut self) {}
 }
 
-impl Reconcile for AzureCredential {
-    fn subscription_id(&self, _: &Context) -> Option<String> {
-        None
+/// Takes in whether an object got a token with its credential. If the status of the credential says something else, the
+/// credential is tried at once, which costs no request: the token is cached, and a refusal is remembered for some
+/// seconds.
+pub(crate) fn used(context: &Context, credential: Option<CredentialKey>, token: &Result<(), AzureError>) {
+    // What is not granted says nothing about the credential.
+    if token.as_ref().is_err_and(grants::decided) {
+        return;
     }
-    async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
-        reconcile::reconcile(self, context).await
-    }
-    async fn unreadable(object: &InvalidObject, context: &Context) -> Result<Action, Error> {
-        if object.metadata.deletion_timestamp.is_none() {
-            unreadable::report::<Self>(object, context).await?;
+    match credential {
+        Some(key) if key.kind == CredentialKind::AzureCredential => {
+            tried::<AzureCredential>(context, &key, token);
         }
-        Ok(Action::await_change())
+        Some(key) => tried::<ClusterAzureCredential>(context, &key, token),
+        None => {}
     }
 }
 
-/// Takes in whether an object got a token with a credential of its namespace. If the status of the credential says
-/// something else, the credential is tried at once, which costs no request: the token is cached, and a refusal is
-/// remembered for some seconds.
-pub(crate) fn used(context: &Context, namespace: &str, name: Option<&str>, token: &Result<(), AzureError>) {
-    let Some(name) = name else { return };
-    let credentials = &context.azure_credentials;
-    let status = credentials.states.status(namespace, name);
-    let certificate = context.credentials.certificate(namespace, name);
+fn tried<C: Credential>(context: &Context, key: &CredentialKey, token: &Result<(), AzureError>) {
+    let own = C::own(context);
+    let status = own.states.status(&key.namespace, &key.name);
+    let certificate = context.credentials.certificate(key);
     if status.is_some_and(|status| contradicts(&status, token, certificate)) {
-        credentials.trigger.reconcile(namespace, name);
+        own.trigger.reconcile(&key.namespace, &key.name);
     }
 }

@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::{Resource, ResourceExt, runtime::controller::Action};
-use serverprotection_api::AzureCredential;
+use kube::runtime::controller::Action;
 use serverprotection_core::{
     azure_credential::{
         certificate::Validity,
@@ -15,10 +14,10 @@ use serverprotection_core::{
     conditions::{ConditionType, is_true},
 };
 
-use super::status_refresh::refresh_status;
+use super::{Credential, status_refresh::refresh_status};
 use crate::{
     clock::now,
-    context::{Context, InContext},
+    context::Context,
     requests::{due_in, is_current, requested},
     status_writer::{Error, complete},
 };
@@ -26,14 +25,14 @@ use crate::{
 /// While the `ServerProtection`s are not listed, their number is unknown.
 const LISTED_CHECK: Duration = Duration::from_millis(250);
 
-pub(super) async fn reconcile(object: &AzureCredential, context: &Context) -> Result<Action, Error> {
-    if object.metadata.deletion_timestamp.is_some() {
+pub(super) async fn reconcile<C: Credential>(object: &C, context: &Context) -> Result<Action, Error> {
+    if object.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     if !context.protections.listed.is_set() {
         return Ok(Action::requeue(LISTED_CHECK));
     }
-    let states = AzureCredential::states(context);
+    let states = C::states(context);
     let known = states.get(object.meta());
     let Some(mut state) = known.filter(|state| is_current(object, state)) else {
         return Ok(Action::requeue(Duration::from_secs(2)));
@@ -74,20 +73,18 @@ pub(super) async fn reconcile(object: &AzureCredential, context: &Context) -> Re
     let recovered = recovered(&before, &after);
     let action = complete(object, state, after, events, next, context).await?;
     if recovered {
-        context.trigger_users(&object.namespace().unwrap_or_default(), &object.name_any());
+        context.trigger_users(&object.key());
     }
     Ok(action)
 }
 
 /// Gets a token with the client that the objects use, too. `force_refresh` reads the Secret again.
-async fn sign_in(
-    object: &AzureCredential,
+async fn sign_in<C: Credential>(
+    object: &C,
     force_refresh: bool,
     context: &Context,
 ) -> (Result<(), AzureError>, Option<Validity>) {
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    let clients = &context.credentials;
-    match clients.client_for(&namespace, Some(&name), force_refresh).await {
+    match context.credentials.client(&object.key(), force_refresh).await {
         Ok(client) => (client.sign_in().await, client.certificate()),
         Err(failure) => (Err(failure), None),
     }

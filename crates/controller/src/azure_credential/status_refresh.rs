@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use kube::{ResourceExt, runtime::controller::Action};
-use serverprotection_api::AzureCredential;
+use kube::runtime::controller::Action;
 use serverprotection_core::azure_credential::status::with_users;
 
+use super::Credential;
 use crate::{
     context::Context,
     state::ObjectState,
@@ -19,14 +19,13 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const BURST_CHECK: Duration = Duration::from_secs(5);
 
 /// The number of `ServerProtection`s that name the credential.
-pub(super) fn used_by(object: &AzureCredential, context: &Context) -> usize {
-    let namespace = object.namespace().unwrap_or_default();
-    context.credential_users.count(&namespace, &object.name_any())
+pub(super) fn used_by<C: Credential>(object: &C, context: &Context) -> usize {
+    context.credential_users.count(&object.key())
 }
 
-pub(super) async fn refresh_status(
-    object: &AzureCredential,
-    state: ObjectState<AzureCredential>,
+pub(super) async fn refresh_status<C: Credential>(
+    object: &C,
+    state: ObjectState<C>,
     left: Duration,
     context: &Context,
 ) -> Result<Action, Error> {

@@ -1,28 +1,29 @@
-//! Handles watch events of `AzureCredential`s.
+//! Handles watch events of credentials.
 
 use std::{
     collections::{HashMap, HashSet},
+    marker::PhantomData,
     sync::Arc,
 };
 
 use kube::{Resource, runtime::watcher::Event};
-use serverprotection_api::AzureCredential;
 
+use super::Credential;
 use crate::{
     context::{Context, Controlled},
-    kind::Kind,
+    credential_use::CredentialKey as Key,
     parsed::Parsed,
 };
 
 /// What watch events update before the cache does.
-pub(crate) struct EventHandler {
-    pub(crate) own: Controlled<AzureCredential>,
+pub(crate) struct EventHandler<C: Credential> {
+    pub(crate) own: Controlled<C>,
     /// Uids of the current or the last list.
     pub(crate) seen: HashSet<String>,
 }
 
-impl EventHandler {
-    pub(crate) fn on_event(&mut self, event: &Event<Parsed<AzureCredential>>) {
+impl<C: Credential> EventHandler<C> {
+    pub(crate) fn on_event(&mut self, event: &Event<Parsed<C>>) {
         match event {
             Event::Init => self.seen.clear(),
             Event::InitApply(object) | Event::Apply(object) => {
@@ -41,31 +42,30 @@ impl EventHandler {
     }
 }
 
-/// Namespace and name.
-type Key = (String, String);
-
 /// Uid and generation: what a client was created from.
 type Version = (Option<String>, Option<i64>);
 
 /// What happens when the cache has taken in an event: objects that use a changed credential are reconciled, and find the
 /// change in the cache.
-pub(crate) struct CacheUpdates {
+pub(crate) struct CacheUpdates<C> {
     context: Arc<Context>,
+    kind: PhantomData<C>,
     known: HashMap<Key, Version>,
     /// The credentials of a list that is not complete yet. The cache takes it in as a whole.
     listing: HashMap<Key, Version>,
 }
 
-impl CacheUpdates {
+impl<C: Credential> CacheUpdates<C> {
     pub(crate) fn new(context: Arc<Context>) -> Self {
         Self {
             context,
+            kind: PhantomData,
             known: HashMap::new(),
             listing: HashMap::new(),
         }
     }
 
-    pub(crate) fn on_event(&mut self, event: &Event<Parsed<AzureCredential>>) {
+    pub(crate) fn on_event(&mut self, event: &Event<Parsed<C>>) {
         match event {
             Event::Init => self.listing.clear(),
             Event::InitApply(object) => {
@@ -80,7 +80,7 @@ impl CacheUpdates {
     /// A status write is no change.
     fn apply(&mut self, key: Key, version: Version) {
         if self.known.get(&key) != Some(&version) {
-            self.context.trigger_users(&key.0, &key.1);
+            self.context.trigger_users(&key);
             self.known.insert(key, version);
         }
     }
@@ -95,27 +95,23 @@ impl CacheUpdates {
         for (key, version) in listing {
             self.apply(key, version);
         }
-        if self.context.azure_credentials.listed.set() {
-            let (kind, objects) = (AzureCredential::NAME, self.known.len());
+        if C::own(&self.context).listed.set() {
+            let (kind, objects) = (C::NAME, self.known.len());
             tracing::info!(kind, objects, "all objects are listed");
         }
     }
 
     fn gone(&mut self, key: &Key) {
         self.known.remove(key);
-        self.context.credentials.forget(&key.0, &key.1);
-        self.context.trigger_users(&key.0, &key.1);
+        self.context.credentials.forget(key);
+        self.context.trigger_users(key);
     }
 }
 
-fn key(object: &Parsed<AzureCredential>) -> Key {
-    let meta = object.meta();
-    (
-        meta.namespace.clone().unwrap_or_default(),
-        meta.name.clone().unwrap_or_default(),
-    )
+fn key<C: Credential>(object: &Parsed<C>) -> Key {
+    Key::of_object(C::KIND, object.meta())
 }
 
-fn version(object: &Parsed<AzureCredential>) -> Version {
+fn version<C: Credential>(object: &Parsed<C>) -> Version {
     (object.meta().uid.clone(), object.meta().generation)
 }

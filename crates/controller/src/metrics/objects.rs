@@ -7,7 +7,7 @@ use prometheus_client::{
     metrics::{family::Family, gauge::Gauge},
     registry::Registry,
 };
-use serverprotection_api::AzureCredential;
+use serverprotection_api::{AzureCredential, ClusterAzureCredential};
 use serverprotection_core::{
     Timestamp,
     conditions::{self, ConditionType},
@@ -160,7 +160,7 @@ impl ObjectGauges {
                     .set(*count);
             }
             self.overdue.get_or_create(&label).set(counts.overdue);
-            if *kind == AzureCredential::NAME {
+            if [AzureCredential::NAME, ClusterAzureCredential::NAME].contains(kind) {
                 // It is compared with nothing.
                 continue;
             }

@@ -1,9 +1,10 @@
 //! Reconciles a connector that is being deleted. The finalizer is removed in the end, whatever Azure answers (I-8).
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use kube::{Resource, api::ObjectMeta, runtime::controller::Action};
-use serverprotection_api::{Mode, SecurityConnector, annotations};
+use kube::{Resource, ResourceExt, api::ObjectMeta, runtime::controller::Action};
+use serverprotection_api::{Mode, SecurityConnector, TargetCredential, annotations};
+use serverprotection_azure::Client;
 use serverprotection_core::{
     Timestamp,
     azure_error::AzureError,
@@ -18,17 +19,13 @@ use serverprotection_core::{
     },
 };
 
-use super::{
-    finalizer,
-    links::{client, protection},
-    observe::prove_with,
-    watch_events::stage,
-};
+use super::{finalizer, links::protection, observe::prove_with, watch_events::stage};
 use crate::{
     claims,
     clock::now,
     connector_index::ProtectionEntry,
     context::{Context, InContext},
+    credential_use::CredentialUse,
     parsed::{InvalidObject, Parsed},
     publish,
     requests::is_current,
@@ -154,7 +151,7 @@ async fn read(
     id: &str,
     context: &Context,
 ) -> ReadResult<Option<Connector>> {
-    let client = client(object, credential(state, known), force_refresh(state), context).await?;
+    let client = client(object, state, known, id, context).await?;
     client.read_connector(id).await
 }
 
@@ -165,7 +162,7 @@ async fn delete(
     id: &str,
     context: &Context,
 ) -> Result<(), AzureError> {
-    let client = client(object, credential(state, known), force_refresh(state), context).await?;
+    let client = client(object, state, known, id, context).await?;
     // The decision already considers mode and suspend, including the recorded mode of a `ServerProtection` that is
     // gone.
     let pending = state.status.pending_operation.as_ref();
@@ -175,6 +172,20 @@ async fn delete(
         Some(permit) => client.delete_connector(id, &permit).await,
         None => Err(stopping()),
     }
+}
+
+/// The client that reads and deletes the connector.
+async fn client(
+    object: &SecurityConnector,
+    state: &ObjectState<SecurityConnector>,
+    known: Option<&ProtectionEntry>,
+    id: &str,
+    context: &Context,
+) -> ReadResult<Arc<Client>> {
+    let namespace = object.namespace().unwrap_or_default();
+    let wanted = CredentialUse::of_target(&namespace, credential(state, known), id);
+    let clients = &context.credentials;
+    clients.client_for(&wanted, force_refresh(state)).await
 }
 
 /// This process may not write any more; the next one continues.
@@ -193,16 +204,12 @@ fn stopping() -> AzureError {
 fn credential<'a>(
     state: &'a ObjectState<SecurityConnector>,
     known: Option<&'a ProtectionEntry>,
-) -> Option<&'a str> {
+) -> Option<&'a TargetCredential> {
     let target = state.status.target.as_ref()?;
     let now = known.map(|known| &known.protection);
     let now = now.filter(|now| now.subscription == target.subscription_id);
     let now = now.and_then(|now| now.credential.as_ref());
-    target
-        .credential
-        .as_ref()
-        .or(now)
-        .map(|credential| credential.name.as_str())
+    target.credential.as_ref().or(now)
 }
 
 fn force_refresh(state: &ObjectState<SecurityConnector>) -> bool {
@@ -239,9 +246,11 @@ fn until_deadline(meta: &ObjectMeta, context: &Context) -> Duration {
 
 async fn prove_unreadable(object: &InvalidObject, context: &Context) -> Evidence {
     let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let credential = object.text("/status/target/credential/name");
+    let credential = object.raw.pointer("/status/target/credential").cloned();
+    let credential: Option<TargetCredential> = credential.and_then(|one| serde_json::from_value(one).ok());
     let id = object.text("/status/target/id").unwrap_or_default();
-    prove_with(namespace, credential, id, context).await
+    let wanted = CredentialUse::of_target(namespace, credential.as_ref(), id);
+    prove_with(&wanted, id, context).await
 }
 
 /// Reports an object that cannot be parsed. Its deletion policy is unknown, so nothing is deleted in Azure, and the

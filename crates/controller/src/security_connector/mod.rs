@@ -16,6 +16,7 @@ use serverprotection_api::{SecurityConnector, SecurityConnectorStatus};
 pub(crate) use self::watch_events::EventHandler;
 use crate::{
     context::{Context, InContext},
+    credential_use::CredentialKey,
     kind::Kind,
     parsed::InvalidObject,
     reconciler::Reconcile,
@@ -50,7 +51,8 @@ impl Reconcile for SecurityConnector {
         })
     }
     fn credential(&self, context: &Context) -> Option<String> {
-        Some(links::protection(self, context)?.protection.credential?.name)
+        let credential = links::protection(self, context)?.protection.credential?;
+        Some(CredentialKey::of(&credential, "")?.to_string())
     }
     async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
         Box::pin(reconcile::reconcile(self, context)).await

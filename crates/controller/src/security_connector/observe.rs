@@ -18,12 +18,13 @@ use serverprotection_core::{
     },
 };
 
-use super::links::{client, interval};
+use super::links::interval;
 use crate::{
     azure_credential, claims,
     clock::now,
     connector_index::{Holding, ProtectionEntry},
     context::Context,
+    credential_use::CredentialUse,
     state::ObjectState,
 };
 
@@ -35,6 +36,7 @@ pub(super) enum LiveObservation {
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
+        wanted: Option<CredentialUse>,
     },
 }
 
@@ -62,19 +64,39 @@ impl LiveObservation {
         matches!(self, Self::Azure { observed, .. } if matches!(observed.connector, Some(Ok(None))))
     }
 
-    pub(super) async fn apply(&self, target: &Target, decision: &Decision, permit: &WritePermit) -> Outcome {
-        match self {
+    pub(super) async fn apply(
+        &self,
+        target: &Target,
+        decision: &Decision,
+        permit: &WritePermit,
+        context: &Context,
+    ) -> Outcome {
+        let (
             Self::Azure {
-                client: Some(client), ..
-            } => client.apply_connector(target, &decision.changes, permit).await,
-            _ => Outcome::default(),
+                client: Some(client),
+                wanted: Some(wanted),
+                ..
+            },
+            Some(first),
+        ) = (self, decision.changes.first())
+        else {
+            return Outcome::default();
+        };
+        // A grant may have been withdrawn since the read.
+        if let Err(failure) = context.credentials.still_granted(wanted) {
+            return Outcome {
+                failed: Some((first.clone(), failure)),
+                ..Outcome::default()
+            };
         }
+        client.apply_connector(target, &decision.changes, permit).await
     }
 
     fn without_client(observed: Observed) -> Self {
         Self::Azure {
             observed: Box::new(observed),
             client: None,
+            wanted: None,
         }
     }
 }
@@ -103,8 +125,9 @@ pub(super) async fn observe(
     }
     let credential = known.protection.credential.as_ref();
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
-    let name = credential.map(|credential| credential.name.as_str());
-    let (observed, client) = match client(object, name, force_refresh, context).await {
+    let namespace = object.namespace().unwrap_or_default();
+    let wanted = CredentialUse::of_connector(&namespace, credential, &target.subscription, &object.spec);
+    let (observed, client) = match context.credentials.client_for(&wanted, force_refresh).await {
         Err(failure) => (Observed::without_credential(failure), None),
         Ok(client) => {
             let reads = reads::reads(
@@ -119,15 +142,11 @@ pub(super) async fn observe(
             (observed, Some(client))
         }
     };
-    azure_credential::used(
-        context,
-        &object.namespace().unwrap_or_default(),
-        name,
-        &observed.credential,
-    );
+    azure_credential::used(context, wanted.key(), &observed.credential);
     LiveObservation::Azure {
         observed: Box::new(observed),
         client,
+        wanted: Some(wanted),
     }
 }
 
@@ -168,22 +187,14 @@ pub(super) async fn prove(
     target: &ConnectorTarget,
     context: &Context,
 ) -> Evidence {
-    let credential = target
-        .credential
-        .as_ref()
-        .map(|credential| credential.name.as_str());
     let namespace = object.namespace().unwrap_or_default();
-    prove_with(&namespace, credential, &target.id, context).await
+    let wanted = CredentialUse::of_target(&namespace, target.credential.as_ref(), &target.id);
+    prove_with(&wanted, &target.id, context).await
 }
 
-/// The same for an object of which only these names are known.
-pub(super) async fn prove_with(
-    namespace: &str,
-    credential: Option<&str>,
-    id: &str,
-    context: &Context,
-) -> Evidence {
-    match context.credentials.client_for(namespace, credential, true).await {
+/// The same for an object of which only this is known.
+pub(super) async fn prove_with(wanted: &CredentialUse, id: &str, context: &Context) -> Evidence {
+    match context.credentials.client_for(wanted, true).await {
         Err(failure) => Evidence::of_failure(&failure),
         Ok(client) => match client.read_connector(id).await {
             Ok(_) => Evidence::Read(Rights::NotRead),

@@ -207,7 +207,7 @@ impl Reconcile<'_> {
                         Recorded::Outdated => return Ok(Some(Action::requeue(Duration::from_secs(1)))),
                     }
                 }
-                live.apply(&target, &decision, &permit).await
+                live.apply(&target, &decision, &permit, context).await
             }
             _ => Outcome::default(),
         };

@@ -12,7 +12,8 @@ use serverprotection_api::{ServerProtection, ServerProtectionStatus};
 
 pub(crate) use self::watch_events::EventHandler;
 use crate::{
-    context::Context, kind::Kind, parsed::InvalidObject, reconciler::Reconcile, status_writer::Error,
+    context::Context, credential_use::CredentialKey, kind::Kind, parsed::InvalidObject,
+    reconciler::Reconcile, status_writer::Error,
 };
 
 impl Kind for ServerProtection {
@@ -36,7 +37,8 @@ impl Reconcile for ServerProtection {
         Some(self.spec.subscription_id.clone())
     }
     fn credential(&self, _: &Context) -> Option<String> {
-        Some(self.spec.credential_ref.as_ref()?.name.clone())
+        let reference = self.spec.credential_ref.as_ref()?;
+        Some(CredentialKey::new(reference.kind, "", &reference.name).to_string())
     }
     async fn reconcile(&self, context: &Context) -> Result<Action, Error> {
         reconcile::reconcile(self, context).await

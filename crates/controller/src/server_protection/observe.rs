@@ -16,7 +16,7 @@ use serverprotection_core::{
     },
 };
 
-use crate::{azure_credential, context::Context, state::ObjectState};
+use crate::{azure_credential, context::Context, credential_use::CredentialUse, state::ObjectState};
 
 /// The observation of a reconcile, with the client for its writes.
 pub(super) enum LiveObservation {
@@ -24,6 +24,7 @@ pub(super) enum LiveObservation {
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
+        wanted: CredentialUse,
     },
 }
 
@@ -48,13 +49,27 @@ impl LiveObservation {
         subscription: &str,
         decision: &Decision,
         permit: &WritePermit,
+        context: &Context,
     ) -> Outcome {
-        match self {
+        let (
             Self::Azure {
-                client: Some(client), ..
-            } => client.apply(subscription, &decision.changes, permit).await,
-            _ => Outcome::default(),
+                client: Some(client),
+                wanted,
+                ..
+            },
+            Some(first),
+        ) = (self, decision.changes.first())
+        else {
+            return Outcome::default();
+        };
+        // A grant may have been withdrawn since the read.
+        if let Err(failure) = context.credentials.still_granted(wanted) {
+            return Outcome {
+                failed: Some((first.clone(), failure)),
+                ..Outcome::default()
+            };
         }
+        client.apply(subscription, &decision.changes, permit).await
     }
 }
 
@@ -69,17 +84,9 @@ pub(super) async fn observe(
         return LiveObservation::Suspended;
     }
     let namespace = object.namespace().unwrap_or_default();
-    let reference = object
-        .spec
-        .credential_ref
-        .as_ref()
-        .map(|reference| &reference.name);
+    let wanted = CredentialUse::of_protection(&namespace, &object.spec);
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
-    let reference = reference.map(String::as_str);
-    let client = context
-        .credentials
-        .client_for(&namespace, reference, force_refresh)
-        .await;
+    let client = context.credentials.client_for(&wanted, force_refresh).await;
     let (observed, client) = match client {
         Err(failure) => (Observed::without_credential(failure), None),
         Ok(client) => {
@@ -89,31 +96,25 @@ pub(super) async fn observe(
             (observed, Some(client))
         }
     };
-    azure_credential::used(context, &namespace, reference, &observed.credential);
+    azure_credential::used(context, wanted.key(), &observed.credential);
     LiveObservation::Azure {
         observed: Box::new(observed),
         client,
+        wanted,
     }
 }
 
 /// R10: asks a suspended object for its proof with one read.
 pub(super) async fn prove(object: &ServerProtection, context: &Context) -> Evidence {
     let namespace = object.namespace().unwrap_or_default();
-    let reference = object.spec.credential_ref.as_ref();
-    let name = reference.map(|reference| reference.name.as_str());
-    prove_with(&namespace, name, &object.spec.subscription_id, context).await
+    prove_with(&CredentialUse::of_protection(&namespace, &object.spec), context).await
 }
 
-/// The same for an object of which only these names are known.
-pub(super) async fn prove_with(
-    namespace: &str,
-    credential: Option<&str>,
-    subscription: &str,
-    context: &Context,
-) -> Evidence {
-    match context.credentials.client_for(namespace, credential, true).await {
+/// The same for an object of which only this is known.
+pub(super) async fn prove_with(wanted: &CredentialUse, context: &Context) -> Evidence {
+    match context.credentials.client_for(wanted, true).await {
         Err(failure) => Evidence::of_failure(&failure),
-        Ok(client) => match client.read_plan(subscription).await {
+        Ok(client) => match client.read_plan(&wanted.subscription).await {
             Ok(()) => Evidence::Read(Rights::NotRead),
             Err(failure) => Evidence::of_failure(&failure),
         },

@@ -26,6 +26,7 @@ use crate::{
     claims,
     clock::now,
     context::{Context, InContext},
+    credential_use::CredentialUse,
     parsed::InvalidObject,
     requests::{approval, due_in, is_being_applied, is_current, requested},
     state::ObjectState,
@@ -73,8 +74,8 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
 /// Whether the credential that the object names exists.
 fn has_credential(object: &ServerProtection, context: &Context) -> bool {
     let namespace = object.namespace().unwrap_or_default();
-    let reference = object.spec.credential_ref.as_ref();
-    reference.is_none_or(|to| context.credentials.contains(&namespace, &to.name))
+    let wanted = CredentialUse::of_protection(&namespace, &object.spec);
+    context.credentials.contains(&wanted)
 }
 
 /// A reconcile: rounds of reading, deciding and writing, and one status in the end.
@@ -156,7 +157,8 @@ impl Reconcile<'_> {
                         Recorded::Outdated => return Ok(Some(Action::requeue(Duration::from_secs(1)))),
                     }
                 }
-                live.apply(&object.spec.subscription_id, &decision, &permit).await
+                live.apply(&object.spec.subscription_id, &decision, &permit, context)
+                    .await
             }
             _ => Outcome::default(),
         };
@@ -238,15 +240,7 @@ fn count(outcome: &Outcome, context: &Context) {
 }
 
 async fn prove_unreadable(object: &InvalidObject, context: &Context) -> Evidence {
-    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-    let subscription = object.text("/spec/subscriptionId").unwrap_or_default();
-    prove_with(
-        namespace,
-        object.text("/spec/credentialRef/name"),
-        subscription,
-        context,
-    )
-    .await
+    prove_with(&CredentialUse::of_unreadable(object), context).await
 }
 
 /// Reports an object that cannot be parsed. Its machines are not scanned.

@@ -32,7 +32,7 @@ pub(crate) fn update_scan_registration(
     match observation {
         // An object that waits for another one reads as little as possible.
         _ if waits => context.fleet.deregister(&object.uid().unwrap_or_default()),
-        LiveObservation::Azure { observed, client } => match (&observed.credential, client) {
+        LiveObservation::Azure { observed, client, .. } => match (&observed.credential, client) {
             (Ok(()), Some(client)) => {
                 let plan = plan_reading(observed);
                 context.fleet.register(object, status, client, plan, requested);
