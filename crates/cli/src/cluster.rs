@@ -28,11 +28,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The kinds of this operator with their plural names, in the order in which they are deleted.
-pub(crate) const KINDS: [(&str, &str); 3] = [
+pub(crate) const KINDS: [(&str, &str); 4] = [
     ("SecurityConnector", "securityconnectors"),
     ("ServerProtection", "serverprotections"),
     ("AzureCredential", "azurecredentials"),
+    (CLUSTER_CREDENTIAL, "clusterazurecredentials"),
 ];
+
+/// The kind whose objects are in no namespace.
+pub(crate) const CLUSTER_CREDENTIAL: &str = "ClusterAzureCredential";
 
 /// Runs a command that reads a cluster, until it ends or Ctrl-C.
 pub(crate) fn block_on(work: impl Future<Output = Result<ExitCode, CliError>>) -> ExitCode {

@@ -140,6 +140,6 @@ mod tests {
         let documents: Vec<Value> = serde_saphyr::from_multiple(&yaml).unwrap();
         let list: Value = serde_json::from_str(&definitions(CrdsFormat::Json).unwrap()).unwrap();
         assert_eq!(list["items"].as_array().unwrap(), &documents);
-        assert_eq!(documents.len(), 3);
+        assert_eq!(documents.len(), 4);
     }
 }

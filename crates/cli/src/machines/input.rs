@@ -6,18 +6,20 @@ use azure_core::credentials::Secret as AzureSecret;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::Value;
 use serverprotection_api::{
-    AzureCredential, AzureCredentialSpec, CredentialType, Machines, ServerProtection,
+    AzureCredential, AzureCredentialSpec, CredentialKind, CredentialType, Machines, ServerProtection,
 };
 use serverprotection_azure::{ClientCertificate, Identity};
 
 use super::args;
 use crate::{
+    cluster::CLUSTER_CREDENTIAL,
     documents::{self, Object, Text, Texts},
     error::CliError,
     printable, unquoted,
 };
 
-/// Namespace and name; the namespace is empty if the object has none.
+/// Namespace and name; the namespace is empty if the object has none. That of a ClusterAzureCredential is its kind, which
+/// no namespace can be called.
 pub(crate) type Key = (String, String);
 
 /// The objects of the input.
@@ -149,9 +151,12 @@ impl Found {
         self.input.protections.push(Protection {
             subscription,
             machines: spec.machines,
-            credential: spec
-                .credential_ref
-                .map(|reference| (object.metadata.namespace.unwrap_or_default(), reference.name)),
+            credential: spec.credential_ref.map(|reference| match reference.kind {
+                CredentialKind::AzureCredential => {
+                    (object.metadata.namespace.unwrap_or_default(), reference.name)
+                }
+                CredentialKind::ClusterAzureCredential => (CLUSTER_CREDENTIAL.into(), reference.name),
+            }),
         });
         Ok(())
     }

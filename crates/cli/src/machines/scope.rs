@@ -9,7 +9,7 @@ use super::{
     identity::{Auth, Origin},
     input::{Input, Key, Protection},
 };
-use crate::{error::CliError, printable};
+use crate::{cluster::CLUSTER_CREDENTIAL, error::CliError, printable};
 
 /// The subscriptions that one identity reads.
 #[derive(Debug)]
@@ -75,9 +75,11 @@ pub(crate) fn scopes(
         let key = key.filter(|key| match credentials.get(key) {
             Some(Ok(_)) => true,
             other => {
-                let why = other.map_or("it is not in the input", |other| {
-                    other.as_ref().err().map_or("", String::as_str)
-                });
+                let missing = match key.0.as_str() {
+                    CLUSTER_CREDENTIAL => "it works only in the cluster",
+                    _ => "it is not in the input",
+                };
+                let why = other.map_or(missing, |other| other.as_ref().err().map_or("", String::as_str));
                 unusable.insert(key.clone(), why.to_owned());
                 false
             }
@@ -85,9 +87,12 @@ pub(crate) fn scopes(
         by_key.entry(key).or_default().push(protection);
     }
     for (key, why) in unusable {
+        let credential = match key.0.as_str() {
+            CLUSTER_CREDENTIAL => format!("{CLUSTER_CREDENTIAL} {}", key.1),
+            _ => format!("AzureCredential {}", name(&key)),
+        };
         notes.push(format!(
-            "AzureCredential {} is not usable here: {why}; using the login of the Azure CLI instead (--auth selects another identity)",
-            name(&key)
+            "{credential} is not usable here: {why}; using the login of the Azure CLI instead (--auth selects another identity)"
         ));
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serverprotection_api::{AzureCredential, Mode, SecurityConnectorSpec, ServerProtection, Tier};
+use serverprotection_api::{
+    AzureCredential, ClusterAzureCredential, Mode, SecurityConnectorSpec, ServerProtection, Tier,
+};
 use serverprotection_core::security_connector::desired::Protection;
 
 use super::{
@@ -11,6 +13,7 @@ use super::{
     certificates,
 };
 use crate::{
+    cluster::CLUSTER_CREDENTIAL,
     documents::{self, Object, Text},
     error::CliError,
     printable, unquoted,
@@ -96,6 +99,15 @@ impl Input {
                 };
                 self.tenants.insert(key, tenant);
             }
+            CLUSTER_CREDENTIAL => {
+                admission::related(&value).map_err(|wrong| refused(&kind, &key, &wrong))?;
+                let read: ClusterAzureCredential = serde_json::from_value(value).map_err(describe)?;
+                let tenant = args::tenant(&read.spec.tenant_id).map_err(|error| {
+                    CliError::new(format!("{CLUSTER_CREDENTIAL} {}: spec.tenantId", shown(&key)))
+                        .because(error)
+                })?;
+                self.tenants.insert((kind, key.1), tenant);
+            }
             _ => {}
         }
         Ok(())
@@ -142,7 +154,12 @@ impl Input {
         let related = |name: &String| (key.0.clone(), name.clone());
         let protection = self.protections.get(&related(&spec.protection_ref.name));
         let credential = protection.and_then(|protection| protection.credential.as_ref());
-        let tenant = credential.and_then(|credential| self.tenants.get(&related(&credential.name)));
+        let tenant = credential.and_then(|credential| match credential.kind.as_str() {
+            CLUSTER_CREDENTIAL => self
+                .tenants
+                .get(&(CLUSTER_CREDENTIAL.into(), credential.name.clone())),
+            _ => self.tenants.get(&related(&credential.name)),
+        });
         let tenant = args.tenant_id.as_ref().or(tenant);
         let own = spec.plan.as_ref().map(|plan| plan.tier);
         let tier = own
@@ -215,10 +232,10 @@ fn no_tenant(key: &Key, spec: &SecurityConnectorSpec, protection: Option<&Protec
     let (cause, addition) = match protection.map(|protection| &protection.credential) {
         Some(Some(credential)) => (
             format!(
-                "the AzureCredential {} of its ServerProtection {name} is not in the input",
-                credential.name
+                "the {} {} of its ServerProtection {name} is not in the input",
+                credential.kind, credential.name
             ),
-            format!("add AzureCredential {} to -f", credential.name),
+            format!("add {} {} to -f", credential.kind, credential.name),
         ),
         Some(None) => (
             format!("its ServerProtection {name} has no spec.credentialRef"),

@@ -10,6 +10,8 @@ use serverprotection_core::{
     security_connector::deletion::{Deletion, Input, deletion},
 };
 
+use crate::cluster::CLUSTER_CREDENTIAL;
+
 /// After this time of failures, the controller gives up a deletion in Azure (docs/architecture.md 3.3).
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 
@@ -145,7 +147,7 @@ fn outcome(kind: &str, object: &Value, facts: &Facts, is_running: bool, now: Tim
     let (azure, explanation) = match kind {
         "SecurityConnector" => of_connector(object, facts, now),
         "ServerProtection" => of_protection(object),
-        _ => (Effect::Unchanged, of_credential(object, facts)),
+        _ => (Effect::Unchanged, of_credential(kind, object, facts)),
     };
     Outcome {
         kind: kind.to_owned(),
@@ -228,15 +230,20 @@ fn of_protection(object: &Value) -> (Effect, String) {
     }
 }
 
-fn of_credential(object: &Value, facts: &Facts) -> String {
+fn of_credential(kind: &str, object: &Value, facts: &Facts) -> String {
     let (namespace, name) = (
         text(object, "/metadata/namespace"),
         text(object, "/metadata/name"),
     );
+    let is_user = |user: &Value| match kind {
+        CLUSTER_CREDENTIAL => text(user, "/spec/credentialRef/kind") == kind,
+        _ => {
+            text(user, "/metadata/namespace") == namespace
+                && text(user, "/spec/credentialRef/kind") != CLUSTER_CREDENTIAL
+        }
+    };
     let users = facts.objects.iter().filter(|(kind, user)| {
-        kind == "ServerProtection"
-            && text(user, "/metadata/namespace") == namespace
-            && text(user, "/spec/credentialRef/name") == name
+        is_user(user) && text(user, "/spec/credentialRef/name") == name && kind == "ServerProtection"
     });
     match users.count() {
         0 => "no ServerProtection uses it".into(),
@@ -338,7 +345,10 @@ fn in_order(objects: &[Outcome], facts: &Facts, deleting: bool) -> Vec<Step> {
         .iter()
         .filter(|(kind, _)| objects.iter().any(|object| object.kind == *kind));
     let commands: Vec<_> = kinds
-        .map(|(_, plural)| format!("kubectl delete {plural} --all {place}"))
+        .map(|(kind, plural)| match *kind {
+            CLUSTER_CREDENTIAL => format!("kubectl delete {plural} --all"),
+            _ => format!("kubectl delete {plural} --all {place}"),
+        })
         .collect();
     if !commands.is_empty() {
         let title = "Delete the objects in this order, while the controller runs";

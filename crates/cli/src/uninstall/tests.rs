@@ -166,6 +166,41 @@ fn objects_without_effect_are_safe_and_the_order_ends_with_the_definitions() {
 }
 
 #[test]
+fn a_credential_of_the_cluster_has_its_own_users() {
+    let named = |namespace: &str| json!({"metadata": {"name": "azure", "namespace": namespace}});
+    let user = |kind: &str, namespace: &str| {
+        let mut user = protection("Enforce");
+        user["metadata"]["namespace"] = json!(namespace);
+        user["spec"]["credentialRef"] = json!({"kind": kind, "name": "azure"});
+        user
+    };
+    let cluster = "ClusterAzureCredential";
+    let report = report(&facts(
+        true,
+        &[
+            ("ServerProtection", user(cluster, "team")),
+            ("ServerProtection", user(cluster, "other")),
+            ("ServerProtection", user("AzureCredential", "team")),
+            ("AzureCredential", named("team")),
+            (cluster, json!({"metadata": {"name": "azure"}})),
+        ],
+    ));
+    let explained = |at: usize| report.objects[at].explanation.as_str();
+    assert!(
+        explained(3).contains("1 ServerProtection uses it"),
+        "{}",
+        explained(3)
+    );
+    assert!(
+        explained(4).contains("2 ServerProtections use it"),
+        "{}",
+        explained(4)
+    );
+    let mut commands = report.steps.iter().flat_map(|step| step.commands.clone());
+    assert!(commands.any(|command| command == "kubectl delete clusterazurecredentials --all"));
+}
+
+#[test]
 fn connectors_are_retained_first() {
     let report = report(&facts(
         true,

@@ -36,9 +36,9 @@ Exit codes:
 
 /// Check manifests as the API server does, without a cluster: schema, unknown fields and validation rules (CEL)
 ///
-/// Checks ServerProtection, SecurityConnector and AzureCredential objects by the custom resource definitions of this
-/// version, which serverprotection crds prints. Other objects are counted and not checked. In a folder, these are also
-/// files without a kind, such as values of Helm; kustomization.yaml is skipped.
+/// Checks ServerProtection, SecurityConnector, AzureCredential and ClusterAzureCredential objects by the custom resource
+/// definitions of this version, which serverprotection crds prints. Other objects are counted and not checked. In a
+/// folder, these are also files without a kind, such as values of Helm; kustomization.yaml is skipped.
 ///
 /// Rules about changes, such as an immutable field, need the stored object. Only the API server can check them:
 /// kubectl apply --dry-run=server -f FILE.

@@ -163,6 +163,16 @@ fn an_error_names_file_object_and_field() {
 }
 
 #[test]
+fn a_credential_of_the_cluster_is_not_the_one_of_the_namespace() {
+    let reference = "  credentialRef: {kind: ClusterAzureCredential, name: azure}\n";
+    let object = protection("one", SUBSCRIPTION, reference);
+    let input = parse(&format!("{object}---\n{CREDENTIAL}")).unwrap();
+    let key = input.protections[0].credential.clone().unwrap();
+    assert_eq!(key, ("ClusterAzureCredential".into(), "azure".into()));
+    assert!(!input.credentials.contains_key(&key));
+}
+
+#[test]
 fn a_folder_is_read_in_order_and_without_other_files() {
     let folder = tempfile::tempdir().unwrap();
     let other = SUBSCRIPTION.replace("0001", "0002");

@@ -114,6 +114,21 @@ fn plan_and_tenant_come_from_the_objects_or_from_flags() {
 }
 
 #[test]
+fn the_tenant_may_come_from_a_credential_of_the_cluster() {
+    let [mut protection, credential] = related();
+    protection["spec"]["credentialRef"]["kind"] = json!("ClusterAzureCredential");
+    let mut cluster = credential.clone();
+    cluster["kind"] = json!("ClusterAzureCredential");
+    cluster["metadata"].as_object_mut().unwrap().remove("namespace");
+    let text = printed(&[protection.clone(), aws(), cluster], "").unwrap();
+    assert_eq!(text, whole(aws(), ""));
+    // The AzureCredential of this name is another one.
+    let error = refused(&[aws(), protection, credential], "");
+    let action = error.action.clone().unwrap_or_default();
+    assert!(action.contains("ClusterAzureCredential azure"), "{error}");
+}
+
+#[test]
 fn an_error_in_flags_names_the_valid_values() {
     let [protection, credential] = related();
     for (object, flags, expected_problem, expected_action) in [
