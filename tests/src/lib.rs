@@ -21,6 +21,7 @@ pub mod harness;
 pub mod helm;
 pub mod kstatus;
 pub mod objects;
+pub mod platform;
 pub mod process;
 pub mod quickstart;
 pub mod recorder;

@@ -29,6 +29,15 @@ impl Objects {
         }
     }
 
+    /// The objects of this kind, which are in no namespace.
+    pub fn of_cluster(client: Client, kind: ApiResource) -> Self {
+        Self {
+            api: Api::all_with(client, &kind),
+            kind,
+            namespace: String::new(),
+        }
+    }
+
     /// An object of the kind, as [`Self::apply`] sends it.
     pub fn object(&self, name: &str, spec: &Value) -> Value {
         json!({"apiVersion": self.kind.api_version, "kind": self.kind.kind,

@@ -74,7 +74,13 @@ impl Recorder {
             versions: versions.clone(),
             tasks: Vec::new(),
         };
-        for kind in [resource(), connector_resource(), credential_resource()] {
+        let kinds = [
+            resource(),
+            connector_resource(),
+            credential_resource(),
+            cluster_credential_resource(),
+        ];
+        for kind in kinds {
             let open = Arc::new(Notify::new());
             let api = Api::all_with(client.clone(), &kind);
             let name = kind.kind.clone();
@@ -137,6 +143,11 @@ pub fn connector_resource() -> ApiResource {
 /// `AzureCredential`, likewise.
 pub fn credential_resource() -> ApiResource {
     ours("AzureCredential", "azurecredentials")
+}
+
+/// `ClusterAzureCredential`, likewise.
+pub fn cluster_credential_resource() -> ApiResource {
+    ours("ClusterAzureCredential", "clusterazurecredentials")
 }
 
 fn ours(kind: &str, plural: &str) -> ApiResource {

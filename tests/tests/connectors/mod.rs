@@ -12,6 +12,7 @@ mod cloud_side;
 mod deletion;
 mod elsewhere;
 mod fairness;
+mod grants;
 mod life;
 mod ownership;
 mod permissions;
@@ -29,6 +30,7 @@ use serverprotection_tests::{
     harness::{self, Case},
     objects::condition,
     team::Team,
+    users::CONTROLLER_NAMESPACE,
     wait::eventually,
 };
 use uuid::Uuid;
@@ -55,6 +57,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(admission::cases());
     cases.extend(life::cases());
     cases.extend(deletion::cases());
+    cases.extend(grants::cases());
     cases.extend(elsewhere::cases());
     cases.extend(cloud_side::cases());
     cases.extend(azure_faults::cases());
@@ -72,6 +75,8 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
                 "2s",
                 "--claim-reserve",
                 "5s",
+                "--operator-namespace",
+                CONTROLLER_NAMESPACE,
                 "--deletion-deadline",
                 &format!("{}s", DELETION_DEADLINE.as_secs()),
             ])

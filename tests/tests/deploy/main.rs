@@ -168,7 +168,7 @@ async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Re
 
 async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result<(), Error> {
     let client = installed.0.client(CONTROLLER).await?;
-    let granted: [Right; 17] = [
+    let granted: [Right; 23] = [
         ("get", GROUP, "serverprotections", ""),
         ("list", GROUP, "serverprotections", ""),
         ("watch", GROUP, "serverprotections", ""),
@@ -182,6 +182,12 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
         ("watch", GROUP, "azurecredentials", ""),
         ("get", GROUP, "azurecredentials", ""),
         ("update", GROUP, "azurecredentials", "status"),
+        ("list", GROUP, "clusterazurecredentials", ""),
+        ("watch", GROUP, "clusterazurecredentials", ""),
+        ("get", GROUP, "clusterazurecredentials", ""),
+        ("update", GROUP, "clusterazurecredentials", "status"),
+        ("list", "", "namespaces", ""),
+        ("watch", "", "namespaces", ""),
         ("create", "", "serviceaccounts", "token"),
         ("obey", "policies.serverprotection.dev", "controllers", ""),
         ("create", "events.k8s.io", "events", ""),
@@ -197,7 +203,7 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
         Ok(())
     })
     .await?;
-    for resource in ["serverprotections", "azurecredentials"] {
+    for resource in ["serverprotections", "azurecredentials", "clusterazurecredentials"] {
         for verb in ["create", "update", "patch", "delete", "deletecollection"] {
             assert!(
                 !may(&client, (verb, GROUP, resource, "")).await?,
@@ -225,6 +231,8 @@ async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result
         ("use", GROUP, "azurecredentials", ""),
         ("obey", "policies.serverprotection.dev", "exemptions", ""),
         ("get", "", "serviceaccounts", ""),
+        ("get", "", "namespaces", ""),
+        ("update", "", "namespaces", ""),
         ("get", "", "pods", ""),
         ("*", "*", "*", ""),
     ] {
@@ -423,6 +431,15 @@ async fn a_namespace_editor_may_edit_all_kinds_but_credentials(
             !may(&client, (verb, GROUP, "azurecredentials", "")).await?,
             "{verb}"
         );
+    }
+    // Grants, and the labels that they select, are for administrators of the cluster.
+    for user in [&client, &admin] {
+        for verb in ["create", "update", "patch", "delete"] {
+            for (group, resource) in [(GROUP, "clusterazurecredentials"), ("", "namespaces")] {
+                let right = (verb, group, resource, "");
+                assert!(!may(user, right).await?, "{right:?} is granted");
+            }
+        }
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ async fn missing_crds_are_named_and_found_when_they_are_installed(
     not_ready(&mut controller, "ServerProtection").await?;
     tokio::time::sleep(Duration::from_secs(6)).await;
     let lines = controller.log().matches(COMMAND).count();
-    assert!(lines <= 3, "{lines} lines for 3 kinds in some seconds");
+    assert!(lines <= 4, "{lines} lines for 4 kinds in some seconds");
 
     let crds = binaries::root().join("crds").display().to_string();
     plane.kubectl(&["apply", "--server-side", "-f", &crds]).await?;

@@ -5,6 +5,7 @@
 // Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
+mod cluster_rights;
 mod crds;
 mod policies;
 mod proxies;

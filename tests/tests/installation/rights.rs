@@ -29,10 +29,14 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
+use super::cluster_rights::{
+    self, ALL_READY, CLUSTER_STATUS, LABEL, NEW_CLUSTER_CREDENTIAL, UNREADABLE_CLUSTER,
+};
+
 const ROLE: &str = "serverprotection-controller";
 const OURS: &str = "serverprotection.dev";
 /// Time limit of what works. What does not work is waited for just as long.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Verb, group, resource with its subresource, and what does not work without the right.
 type Need = (&'static str, &'static str, &'static str, &'static str);
@@ -49,7 +53,7 @@ const WORKLOAD: &str = "a service account proves an identity";
 const EVENT: &str = "an event is recorded";
 const REPEATED: &str = "an event that repeats is counted";
 
-const NEEDS: [Need; 17] = [
+const NEEDS: [Need; 23] = [
     ("get", OURS, "serverprotections", UNREADABLE),
     ("list", OURS, "serverprotections", READY),
     ("watch", OURS, "serverprotections", NEW_PROTECTION),
@@ -63,6 +67,12 @@ const NEEDS: [Need; 17] = [
     ("update", OURS, "azurecredentials/status", CREDENTIAL_STATUS),
     ("list", OURS, "azurecredentials", READY),
     ("watch", OURS, "azurecredentials", NEW_CREDENTIAL),
+    ("list", OURS, "clusterazurecredentials", ALL_READY),
+    ("watch", OURS, "clusterazurecredentials", NEW_CLUSTER_CREDENTIAL),
+    ("update", OURS, "clusterazurecredentials/status", CLUSTER_STATUS),
+    ("get", OURS, "clusterazurecredentials", UNREADABLE_CLUSTER),
+    ("list", "", "namespaces", ALL_READY),
+    ("watch", "", "namespaces", LABEL),
     ("create", "", "serviceaccounts/token", WORKLOAD),
     ("obey", "policies.serverprotection.dev", "controllers", READY),
     ("create", "events.k8s.io", "events", EVENT),
@@ -86,7 +96,8 @@ async fn everything(environment: Arc<Environment>) -> Result<(), Error> {
     let granted: BTreeSet<String> = rules(&role(&environment).await?).into_iter().collect();
     let tested = NEEDS.map(|(verb, group, resource, _)| format!("{verb} {group}/{resource}"));
     assert_eq!(granted, BTreeSet::from(tested), "one need for each right");
-    let works = Box::pin(life(&environment)).await?;
+    let mut works = Box::pin(life(&environment)).await?;
+    works.extend(Box::pin(cluster_rights::life(&environment)).await?);
     let all = NEEDS.map(|(.., what)| what);
     assert_eq!(works, BTreeSet::from(all));
     Ok(())
@@ -104,7 +115,11 @@ async fn without(environment: Arc<Environment>, need: Need) -> Result<(), Error>
     )
     .await?;
     effective(&environment, need, false).await?;
-    let works = Box::pin(life(&environment)).await;
+    let works = if cluster_rights::NEEDS.contains(&what) {
+        Box::pin(cluster_rights::life(&environment)).await
+    } else {
+        Box::pin(life(&environment)).await
+    };
     write(&environment, whole).await?;
     effective(&environment, need, true).await?;
     let works = works?;
@@ -335,7 +350,7 @@ async fn credential(team: &Team<'_>, name: &str, proof: Value) -> Result<(), Err
 }
 
 /// Newer definitions have a tier and a type of credential that this build does not know.
-async fn newer_version(environment: &Environment) -> Result<(), Error> {
+pub(super) async fn newer_version(environment: &Environment) -> Result<(), Error> {
     let crds: Api<CustomResourceDefinition> = Api::all(environment.client.clone());
     let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/plan/properties/tier/enum";
     let newer: json_patch::Patch = serde_json::from_value(
@@ -357,14 +372,25 @@ async fn newer_version(environment: &Environment) -> Result<(), Error> {
         &Patch::Json::<()>(newer),
     )
     .await?;
+    let types = ["WorkloadIdentity", "ClientSecret", "ManagedIdentity", "Newer"];
+    let rules = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/x-kubernetes-validations";
+    let newer: json_patch::Patch = serde_json::from_value(
+        json!([{"op": "replace", "path": path, "value": types}, {"op": "replace", "path": rules, "value": []}]),
+    )?;
+    crds.patch(
+        "clusterazurecredentials.serverprotection.dev",
+        &PatchParams::default(),
+        &Patch::Json::<()>(newer),
+    )
+    .await?;
     Ok(())
 }
 
-async fn ready(team: &Team<'_>, name: &str) -> bool {
+pub(super) async fn ready(team: &Team<'_>, name: &str) -> bool {
     team.until(name, "Ready", "True", LIMIT).await.is_ok()
 }
 
-async fn stalled(team: &Team<'_>, name: &str, reason: &str) -> bool {
+pub(super) async fn stalled(team: &Team<'_>, name: &str, reason: &str) -> bool {
     let is = |object: &Value| condition(object, "Stalled").is_some_and(|stalled| stalled["reason"] == reason);
     team.until_holds(name, reason, LIMIT, is).await.is_ok()
 }

@@ -150,7 +150,7 @@ fn values() -> Vec<(Value, &'static str)> {
             "credentialRef.name must be the name of an AzureCredential",
         ),
         (
-            json!({"plan": {"tier": "P1"}, "credentialRef": {"kind": "ClusterAzureCredential"}}),
+            json!({"plan": {"tier": "P1"}, "credentialRef": {"kind": "Secret"}}),
             "spec.credentialRef.kind",
         ),
     ]

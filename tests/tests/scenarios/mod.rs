@@ -11,6 +11,7 @@ mod azure_credential;
 mod azure_faults;
 mod claims;
 mod client_certificate;
+mod cluster_credential;
 mod contested;
 mod credentials;
 mod drift;
@@ -33,6 +34,7 @@ use serverprotection_tests::{
     env::{Environment, Options},
     harness::{self, Case},
     team::{Team, condition},
+    users::CONTROLLER_NAMESPACE,
 };
 
 /// Time limit until a state is reached.
@@ -56,6 +58,7 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
     cases.extend(credentials::cases());
     cases.extend(azure_credential::cases());
     cases.extend(client_certificate::cases());
+    cases.extend(cluster_credential::cases());
     cases.extend(permissions::cases());
     cases.extend(registration::cases());
     cases.extend(azure_faults::cases());
@@ -76,6 +79,8 @@ pub(crate) fn run(answers: &'static str) -> ExitCode {
             &lapse_after,
             "--claim-reserve",
             &reserve,
+            "--operator-namespace",
+            CONTROLLER_NAMESPACE,
         ];
         let options = Options {
             emulator: vec!["--switches".into(), answers.into()],
