@@ -66,7 +66,7 @@ impl<'a> Platform<'a> {
         self.credentials().delete(&self.name, limit).await
     }
 
-    /// The ClusterAzureCredentials.
+    /// The objects.
     pub fn credentials(&self) -> Objects {
         Objects::of_cluster(self.environment.client.clone(), cluster_credential_resource())
     }

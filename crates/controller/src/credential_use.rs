@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::parsed::Parsed;
 
-    fn object(tier: &str, credential: Value) -> Parsed<ServerProtection> {
+    fn object(tier: &str, credential: &Value) -> Parsed<ServerProtection> {
         serde_json::from_value(json!({
             "apiVersion": "serverprotection.dev/v1alpha1", "kind": "ServerProtection",
             "metadata": {"name": "a", "namespace": "n", "uid": "u"},
@@ -163,7 +163,7 @@ mod tests {
         .unwrap()
     }
 
-    fn used(tier: &str, credential: Value) -> CredentialUse {
+    fn used(tier: &str, credential: &Value) -> CredentialUse {
         match object(tier, credential) {
             Parsed::Valid(object) => CredentialUse::of_protection("n", &object.spec),
             Parsed::Invalid(object) => CredentialUse::of_unreadable(&object),
@@ -174,8 +174,8 @@ mod tests {
     fn an_object_that_cannot_be_parsed_asks_for_the_same() {
         for kind in ["AzureCredential", "ClusterAzureCredential"] {
             let (readable, unreadable) = (
-                used("P2", json!({"kind": kind, "name": "c"})),
-                used("P9", json!({"kind": kind, "name": "c"})),
+                used("P2", &json!({"kind": kind, "name": "c"})),
+                used("P9", &json!({"kind": kind, "name": "c"})),
             );
             assert_eq!(readable.key(), unreadable.key());
             assert_eq!(readable.subscription, "abc");
@@ -187,9 +187,9 @@ mod tests {
             assert_eq!(named(&readable), named(&unreadable));
             assert_eq!(readable.references.is_empty(), kind == "AzureCredential");
         }
-        let default = used("P9", json!({"name": "c"})).key().unwrap();
+        let default = used("P9", &json!({"name": "c"})).key().unwrap();
         assert_eq!(default.to_string(), "AzureCredential n/c");
-        assert_eq!(used("P9", json!({"kind": "Newer", "name": "c"})).key(), None);
+        assert_eq!(used("P9", &json!({"kind": "Newer", "name": "c"})).key(), None);
     }
 
     #[test]

@@ -28,14 +28,14 @@ async fn granted<'a>(
 ) -> Result<(Platform<'a>, Team<'a>), Error> {
     let platform = Platform::create(environment, name).await?;
     let team = environment.team_with(name, platform.owner()).await?;
-    platform.grant(grants(&team, references)).await?;
+    platform.grant(grants(&team, &references)).await?;
     let spec = json!({"plan": {"tier": "P2"}, "credentialRef": platform.reference()});
     team.protect(PROTECTION, spec).await?;
     team.until(PROTECTION, "Ready", "True", TIMEOUT).await?;
     Ok((platform, team))
 }
 
-fn grants(team: &Team<'_>, references: Value) -> Value {
+fn grants(team: &Team<'_>, references: &Value) -> Value {
     json!([{"namespaceSelector": only(&team.namespace), "subscriptions": [team.subscription],
         "referencedSubscriptions": references}])
 }
@@ -50,7 +50,7 @@ async fn a_private_link_scope_elsewhere_needs_a_grant(environment: Arc<Environme
     team.connect("account", spec).await?;
     stalled(&team, "account", "ReferenceNotGranted", "referencedSubscriptions").await?;
     assert!(requests(&team, "PUT").await?.is_empty());
-    platform.grant(grants(&team, json!([SHARED]))).await?;
+    platform.grant(grants(&team, &json!([SHARED]))).await?;
     ready(&team, "account").await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The rights that only a controller of all namespaces needs: ClusterAzureCredentials, and labels of namespaces.
+//! The rights that only a controller of all namespaces needs: for the kind ClusterAzureCredential, and labels of namespaces.
 
 use std::collections::BTreeSet;
 

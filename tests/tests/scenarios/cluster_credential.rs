@@ -1,4 +1,4 @@
-//! ClusterAzureCredentials: who may use one identity of the platform for what.
+//! Objects with a ClusterAzureCredential: who may use one identity of the platform for what.
 
 use std::sync::Arc;
 
