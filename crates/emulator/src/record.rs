@@ -220,6 +220,7 @@ impl Drop for Record {
         {
             monitor.end_write(&self.writer(&principal), &lock);
         }
+        let process = self.process().map(str::to_owned);
         monitor.judge(&Seen {
             sequence,
             arrived: instant::epoch_milliseconds(self.request.at),
@@ -228,6 +229,7 @@ impl Drop for Record {
             url: &url,
             route: &self.route,
             principal: &principal,
+            process: process.as_deref(),
             body: &body,
             status: self.status,
             undisturbed: self.status != 0 && !self.disturbed,

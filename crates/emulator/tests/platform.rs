@@ -308,7 +308,8 @@ async fn locks_policies_and_disabled_subscriptions_refuse_writes() {
 
 #[tokio::test]
 async fn an_early_retry_is_throttled_again() {
-    let bench = Bench::new().await;
+    let mut bench = Bench::new().await;
+    bench.user_agent = "serverprotection/1.0.0 (first)".into();
     let mut throttled = None;
     for _ in 0..2000 {
         let got = bench.ask("GET", PLAN, None).await;
@@ -321,6 +322,11 @@ async fn an_early_retry_is_throttled_again() {
     let wait: u64 = throttled.header("retry-after").parse().unwrap();
     assert!(wait >= 1);
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    // Another process of the same identity was not told.
+    bench.user_agent = "serverprotection/1.0.0 (second)".into();
+    assert_eq!(bench.ask("GET", PLAN, None).await.status, 429);
+    assert!(bench.breaches().await.is_empty());
+    bench.user_agent = "serverprotection/1.0.0 (first)".into();
     let again = bench.ask("GET", PLAN, None).await;
     assert_eq!(again.status, 429);
     assert_eq!(bench.breaches().await, ["RetryAfterIgnored"]);

@@ -217,7 +217,8 @@ impl Memory {
     }
 }
 
-/// Connectors have a budget of their own (docs/azure-api.md 4.7), so its exhaustion does not affect other requests.
+/// Connectors have a budget of their own (docs/azure-api.md 4.7), so its exhaustion does not affect other requests. A process
+/// does not know what Azure told another one with the same identity.
 fn closed_key(seen: &Seen<'_>) -> (Caller, String, bool) {
     let reads = matches!(seen.method, "GET" | "HEAD");
     let mut place = seen.route.subscription.clone().unwrap_or_default();
@@ -225,5 +226,9 @@ fn closed_key(seen: &Seen<'_>) -> (Caller, String, bool) {
     if matches!(&seen.route.resource, Resource::Typed(typed) if connectors(typed)) {
         place.push_str("/securityConnectors");
     }
-    (seen.principal.into(), place, reads)
+    let caller = match seen.process {
+        Some(process) => format!("{} {process}", seen.principal),
+        None => seen.principal.to_owned(),
+    };
+    (caller, place, reads)
 }

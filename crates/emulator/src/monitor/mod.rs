@@ -43,6 +43,8 @@ pub struct Seen<'a> {
     pub route: &'a Route,
     /// Client id.
     pub principal: &'a str,
+    /// The process of a controller, if the request names it.
+    pub process: Option<&'a str>,
     /// JSON body.
     pub body: &'a Value,
     /// HTTP status; 0 if there was no response.

@@ -23,6 +23,7 @@ pub(crate) struct Bench {
     pub(crate) http: reqwest::Client,
     pub(crate) url: String,
     pub(crate) token: String,
+    pub(crate) user_agent: String,
     pub(crate) server: Server,
     _directory: TempDir,
 }
@@ -76,6 +77,7 @@ impl Bench {
             http,
             url,
             token: String::new(),
+            user_agent: "a-test".into(),
             server,
             _directory: directory,
         };
@@ -131,7 +133,8 @@ impl Bench {
         let mut request = self
             .http
             .request(method.parse().unwrap(), format!("{}{path}", self.url))
-            .bearer_auth(&self.token);
+            .bearer_auth(&self.token)
+            .header("user-agent", &self.user_agent);
         if let Some(body) = body {
             request = request.json(&body);
         }
