@@ -17,7 +17,7 @@ const VALID: Duration = Duration::from_secs(15 * 60);
 const REFRESH: Duration = Duration::from_secs(10 * 60);
 /// The same for an object that was denied: its subscription may have been moved for it.
 const REFRESH_SOON: Duration = Duration::from_secs(60);
-/// A subscription that nobody asked for so long is not read any more.
+/// A subscription that was not asked for so long is not read any more.
 const FORGET: Duration = Duration::from_secs(3600);
 /// The most subscriptions of a query.
 const MOST: usize = 1000;
@@ -46,12 +46,12 @@ struct Known {
 
 #[derive(Debug)]
 struct Entry {
-    wanted: Instant,
+    asked: Instant,
     read: Option<(Instant, Result<Groups, AzureError>)>,
 }
 
 impl AncestorCache {
-    /// The management groups above a subscription. One query asks for all subscriptions that are wanted at the moment.
+    /// The management groups above a subscription. One query asks for all subscriptions that were asked for lately.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl AncestorCache {
         read: impl AsyncFnOnce(Vec<String>) -> Result<Answer, AzureError>,
     ) -> Result<Groups, AzureError> {
         let asked = Instant::now();
-        let turn = self.want(credential, subscription, asked);
+        let turn = self.ask_for(credential, subscription, asked);
         let young = if soon { REFRESH_SOON } else { REFRESH };
         if let Some(known) = self.read_within(credential, subscription, young) {
             return known;
@@ -75,9 +75,9 @@ impl AncestorCache {
             return known;
         }
         let began = Instant::now();
-        let wanted = self.wanted(credential, subscription, began);
-        let answer = read(wanted.clone()).await;
-        self.take_in(credential, &wanted, began, answer);
+        let queried = self.queried(credential, subscription, began);
+        let answer = read(queried.clone()).await;
+        self.take_in(credential, &queried, began, answer);
         let known = self.read_since(credential, subscription, began);
         known.unwrap_or_else(|| Err(not_answered()))
     }
@@ -92,8 +92,8 @@ impl AncestorCache {
         self.lock().remove(credential);
     }
 
-    /// Remembers that the subscription is wanted.
-    fn want(
+    /// Remembers that the subscription is asked for.
+    fn ask_for(
         &self,
         credential: &CredentialKey,
         subscription: &str,
@@ -103,10 +103,10 @@ impl AncestorCache {
         let known = all.entry(credential.clone()).or_default();
         let entry = known.subscriptions.entry(subscription.to_owned());
         let entry = entry.or_insert(Entry {
-            wanted: now,
+            asked: now,
             read: None,
         });
-        entry.wanted = now;
+        entry.asked = now;
         Arc::clone(&known.turn)
     }
 
@@ -142,13 +142,13 @@ impl AncestorCache {
         Some(valid.map_or_else(|| Err(failure.clone()), |(_, answer)| answer.clone()))
     }
 
-    /// The subscriptions to ask for: this one, and others that are wanted.
-    fn wanted(&self, credential: &CredentialKey, subscription: &str, now: Instant) -> Vec<String> {
+    /// The subscriptions of a query: this one, and others that were asked for lately.
+    fn queried(&self, credential: &CredentialKey, subscription: &str, now: Instant) -> Vec<String> {
         let mut all = self.lock();
         let Some(known) = all.get_mut(credential) else {
             return vec![subscription.to_owned()];
         };
-        let lately = |entry: &Entry| now.saturating_duration_since(entry.wanted) < FORGET;
+        let lately = |entry: &Entry| now.saturating_duration_since(entry.asked) < FORGET;
         known.subscriptions.retain(|_, entry| lately(entry));
         let others = known.subscriptions.keys().filter(|other| *other != subscription);
         let others = others.take(MOST - 1).cloned();
@@ -159,7 +159,7 @@ impl AncestorCache {
     fn take_in(
         &self,
         credential: &CredentialKey,
-        wanted: &[String],
+        queried: &[String],
         began: Instant,
         answer: Result<Answer, AzureError>,
     ) {
@@ -175,7 +175,7 @@ impl AncestorCache {
             }
         };
         known.failed = None;
-        for subscription in wanted {
+        for subscription in queried {
             let groups = match answer.remove(subscription) {
                 Some(Some(groups)) => Ok(groups.into()),
                 Some(None) => Err(not_answered()),

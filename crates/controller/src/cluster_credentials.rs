@@ -61,15 +61,15 @@ impl ClusterCredentials {
     }
 
     /// Whether one of the grants of a credential covers the use.
-    fn access(&self, name: &str, wanted: &CredentialUse, ancestors: Ancestors<'_>) -> Access {
-        let labels = self.namespaces.labels(&wanted.namespace);
-        let wanted = Use {
+    fn access(&self, name: &str, usage: &CredentialUse, ancestors: Ancestors<'_>) -> Access {
+        let labels = self.namespaces.labels(&usage.namespace);
+        let usage = Use {
             labels: labels.as_deref(),
-            subscription: &wanted.subscription,
-            references: &wanted.references,
+            subscription: &usage.subscription,
+            references: &usage.references,
         };
         match self.get(name).as_deref() {
-            Some(Parsed::Valid(credential)) => grants::grant(&credential.spec.grants, wanted, ancestors),
+            Some(Parsed::Valid(credential)) => grants::grant(&credential.spec.grants, usage, ancestors),
             // A tenant does not learn whether it exists.
             Some(Parsed::Invalid(_)) | None => Access::Denied(Denial::Namespace),
         }
@@ -127,21 +127,21 @@ impl Credentials {
     pub(crate) async fn check_grants(
         &self,
         key: &CredentialKey,
-        wanted: &CredentialUse,
+        usage: &CredentialUse,
         force_refresh: bool,
     ) -> Result<(), AzureError> {
         let Some(cluster) = &self.cluster else {
             return Err(switched_off());
         };
-        let denied = |denial: Denial| denial.error(&key.name, &wanted.namespace, &wanted.subscription);
-        match cluster.access(&key.name, wanted, Ancestors::Unknown) {
+        let denied = |denial: Denial| denial.error(&key.name, &usage.namespace, &usage.subscription);
+        match cluster.access(&key.name, usage, Ancestors::Unknown) {
             Access::Granted => return Ok(()),
             Access::Denied(denial) => return Err(denied(denial)),
             Access::Unknown => {}
         }
         let client = self.client(key, force_refresh).await?;
         let read = async |subscriptions: Vec<String>| client.management_groups(&subscriptions).await;
-        let subscription = &wanted.subscription;
+        let subscription = &usage.subscription;
         let above = cluster.ancestors.of(key, subscription, force_refresh, read).await;
         let above = above.map_err(|cause| match cause.class {
             // The credential itself does not work.
@@ -149,7 +149,7 @@ impl Credentials {
             _ => grants::unreadable(&key.name, subscription, &cause),
         })?;
         // The grants may have changed meanwhile.
-        match cluster.access(&key.name, wanted, Ancestors::Known(&above)) {
+        match cluster.access(&key.name, usage, Ancestors::Known(&above)) {
             Access::Granted => Ok(()),
             Access::Denied(denial) => Err(denied(denial)),
             Access::Unknown => Err(denied(Denial::Subscription)),
@@ -161,16 +161,16 @@ impl Credentials {
     /// # Errors
     ///
     /// Says why not.
-    pub(crate) fn still_granted(&self, wanted: &CredentialUse) -> Result<(), AzureError> {
-        let key = wanted.key();
+    pub(crate) fn still_granted(&self, usage: &CredentialUse) -> Result<(), AzureError> {
+        let key = usage.key();
         let key = key.filter(|key| key.kind == CredentialKind::ClusterAzureCredential);
         let (Some(cluster), Some(key)) = (&self.cluster, key) else {
             return Ok(());
         };
-        let above = cluster.ancestors.known(&key, &wanted.subscription);
+        let above = cluster.ancestors.known(&key, &usage.subscription);
         let above = above.as_deref().map_or(Ancestors::Unknown, Ancestors::Known);
-        match cluster.access(&key.name, wanted, above) {
-            Access::Denied(denial) => Err(denial.error(&key.name, &wanted.namespace, &wanted.subscription)),
+        match cluster.access(&key.name, usage, above) {
+            Access::Denied(denial) => Err(denial.error(&key.name, &usage.namespace, &usage.subscription)),
             Access::Granted | Access::Unknown => Ok(()),
         }
     }

@@ -84,8 +84,8 @@ pub(crate) struct CachedClient {
 impl Credentials {
     /// Whether an object that was just created need not wait for its credential. It never waits for one of the cluster: a
     /// delay would tell whether that exists.
-    pub(crate) fn contains(&self, wanted: &CredentialUse) -> bool {
-        let own = wanted.key();
+    pub(crate) fn contains(&self, usage: &CredentialUse) -> bool {
+        let own = usage.key();
         let own = own.filter(|key| key.kind == CredentialKind::AzureCredential);
         own.is_none_or(|key| self.own(&key).is_some())
     }
@@ -113,17 +113,17 @@ impl Credentials {
     /// read.
     pub(crate) async fn client_for(
         &self,
-        wanted: &CredentialUse,
+        usage: &CredentialUse,
         force_refresh: bool,
     ) -> Result<Arc<AzureClient>, AzureError> {
-        let Some(reference) = &wanted.credential else {
+        let Some(reference) = &usage.credential else {
             // Admission rejects this, but an object created under an older schema may still exist.
             return Err(failure(
                 "CredentialMissing",
                 "The ServerProtection has no spec.credentialRef".into(),
             ));
         };
-        let Some(key) = wanted.key() else {
+        let Some(key) = usage.key() else {
             let kind = &reference.kind;
             return Err(failure(
                 "CredentialUnreadable",
@@ -131,7 +131,7 @@ impl Credentials {
             ));
         };
         if key.kind == CredentialKind::ClusterAzureCredential {
-            self.check_grants(&key, wanted, force_refresh).await?;
+            self.check_grants(&key, usage, force_refresh).await?;
         }
         self.client(&key, force_refresh).await
     }

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_another_type_looks_like_none() {
+    fn a_secret_of_another_type_counts_as_missing() {
         let complete = [("tls.crt", "c"), ("tls.key", "k")];
         let absent = client_certificate(None, "team", "azure").map(drop).unwrap_err();
         assert_eq!(absent.code, "TlsSecretNotFound");

@@ -85,13 +85,13 @@ pub enum Denial {
 }
 
 /// Whether one of the grants covers the use.
-pub fn grant(grants: &[Grant], wanted: Use<'_>, ancestors: Ancestors<'_>) -> Access {
+pub fn grant(grants: &[Grant], usage: Use<'_>, ancestors: Ancestors<'_>) -> Access {
     let mut best = Access::Denied(Denial::Namespace);
-    let Some(labels) = wanted.labels else {
+    let Some(labels) = usage.labels else {
         return best;
     };
     for grant in grants.iter().filter(|grant| selects(grant, labels)) {
-        let access = covers(grant, wanted, ancestors);
+        let access = covers(grant, usage, ancestors);
         if rank(&access) > rank(&best) {
             best = access;
         }
@@ -111,8 +111,8 @@ const fn rank(access: &Access) -> u8 {
 }
 
 /// Whether a grant that selects the namespace covers the rest of the use.
-fn covers(grant: &Grant, wanted: Use<'_>, ancestors: Ancestors<'_>) -> Access {
-    let listed = contains(&grant.subscriptions, wanted.subscription);
+fn covers(grant: &Grant, usage: Use<'_>, ancestors: Ancestors<'_>) -> Access {
+    let listed = contains(&grant.subscriptions, usage.subscription);
     let is_below = |groups: &[String]| {
         groups
             .iter()
@@ -127,9 +127,9 @@ fn covers(grant: &Grant, wanted: Use<'_>, ancestors: Ancestors<'_>) -> Access {
     if covered == Some(false) {
         return Access::Denied(Denial::Subscription);
     }
-    let missing = wanted.references.iter().find(|reference| {
+    let missing = usage.references.iter().find(|reference| {
         let named = &reference.subscription;
-        !named.eq_ignore_ascii_case(wanted.subscription)
+        !named.eq_ignore_ascii_case(usage.subscription)
             && !contains(&grant.subscriptions, named)
             && !contains(&grant.referenced_subscriptions, named)
     });

@@ -183,9 +183,9 @@ async fn client(
     context: &Context,
 ) -> ReadResult<Arc<Client>> {
     let namespace = object.namespace().unwrap_or_default();
-    let wanted = CredentialUse::of_target(&namespace, credential(state, known), id);
+    let usage = CredentialUse::of_target(&namespace, credential(state, known), id);
     let clients = &context.credentials;
-    clients.client_for(&wanted, force_refresh(state)).await
+    clients.client_for(&usage, force_refresh(state)).await
 }
 
 /// This process may not write any more; the next one continues.
@@ -249,8 +249,8 @@ async fn prove_unreadable(object: &InvalidObject, context: &Context) -> Evidence
     let credential = object.raw.pointer("/status/target/credential").cloned();
     let credential: Option<TargetCredential> = credential.and_then(|one| serde_json::from_value(one).ok());
     let id = object.text("/status/target/id").unwrap_or_default();
-    let wanted = CredentialUse::of_target(namespace, credential.as_ref(), id);
-    prove_with(&wanted, id, context).await
+    let usage = CredentialUse::of_target(namespace, credential.as_ref(), id);
+    prove_with(&usage, id, context).await
 }
 
 /// Reports an object that cannot be parsed. Its deletion policy is unknown, so nothing is deleted in Azure, and the

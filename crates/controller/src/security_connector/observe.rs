@@ -36,7 +36,7 @@ pub(super) enum LiveObservation {
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
-        wanted: Option<CredentialUse>,
+        usage: Option<CredentialUse>,
     },
 }
 
@@ -74,7 +74,7 @@ impl LiveObservation {
         let (
             Self::Azure {
                 client: Some(client),
-                wanted: Some(wanted),
+                usage: Some(usage),
                 ..
             },
             Some(first),
@@ -83,7 +83,7 @@ impl LiveObservation {
             return Outcome::default();
         };
         // A grant may have been withdrawn since the read.
-        if let Err(failure) = context.credentials.still_granted(wanted) {
+        if let Err(failure) = context.credentials.still_granted(usage) {
             return Outcome {
                 failed: Some((first.clone(), failure)),
                 ..Outcome::default()
@@ -96,7 +96,7 @@ impl LiveObservation {
         Self::Azure {
             observed: Box::new(observed),
             client: None,
-            wanted: None,
+            usage: None,
         }
     }
 }
@@ -126,8 +126,8 @@ pub(super) async fn observe(
     let credential = known.protection.credential.as_ref();
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
     let namespace = object.namespace().unwrap_or_default();
-    let wanted = CredentialUse::of_connector(&namespace, credential, &target.subscription, &object.spec);
-    let (observed, client) = match context.credentials.client_for(&wanted, force_refresh).await {
+    let usage = CredentialUse::of_connector(&namespace, credential, &target.subscription, &object.spec);
+    let (observed, client) = match context.credentials.client_for(&usage, force_refresh).await {
         Err(failure) => (Observed::without_credential(failure), None),
         Ok(client) => {
             let reads = reads::reads(
@@ -142,11 +142,11 @@ pub(super) async fn observe(
             (observed, Some(client))
         }
     };
-    azure_credential::used(context, wanted.key(), &observed.credential);
+    azure_credential::used(context, usage.key(), &observed.credential);
     LiveObservation::Azure {
         observed: Box::new(observed),
         client,
-        wanted: Some(wanted),
+        usage: Some(usage),
     }
 }
 
@@ -188,13 +188,13 @@ pub(super) async fn prove(
     context: &Context,
 ) -> Evidence {
     let namespace = object.namespace().unwrap_or_default();
-    let wanted = CredentialUse::of_target(&namespace, target.credential.as_ref(), &target.id);
-    prove_with(&wanted, &target.id, context).await
+    let usage = CredentialUse::of_target(&namespace, target.credential.as_ref(), &target.id);
+    prove_with(&usage, &target.id, context).await
 }
 
 /// The same for an object of which only this is known.
-pub(super) async fn prove_with(wanted: &CredentialUse, id: &str, context: &Context) -> Evidence {
-    match context.credentials.client_for(wanted, true).await {
+pub(super) async fn prove_with(usage: &CredentialUse, id: &str, context: &Context) -> Evidence {
+    match context.credentials.client_for(usage, true).await {
         Err(failure) => Evidence::of_failure(&failure),
         Ok(client) => match client.read_connector(id).await {
             Ok(_) => Evidence::Read(Rights::NotRead),

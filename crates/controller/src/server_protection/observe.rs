@@ -24,7 +24,7 @@ pub(super) enum LiveObservation {
     Azure {
         observed: Box<Observed>,
         client: Option<Arc<Client>>,
-        wanted: CredentialUse,
+        usage: CredentialUse,
     },
 }
 
@@ -54,7 +54,7 @@ impl LiveObservation {
         let (
             Self::Azure {
                 client: Some(client),
-                wanted,
+                usage,
                 ..
             },
             Some(first),
@@ -63,7 +63,7 @@ impl LiveObservation {
             return Outcome::default();
         };
         // A grant may have been withdrawn since the read.
-        if let Err(failure) = context.credentials.still_granted(wanted) {
+        if let Err(failure) = context.credentials.still_granted(usage) {
             return Outcome {
                 failed: Some((first.clone(), failure)),
                 ..Outcome::default()
@@ -84,9 +84,9 @@ pub(super) async fn observe(
         return LiveObservation::Suspended;
     }
     let namespace = object.namespace().unwrap_or_default();
-    let wanted = CredentialUse::of_protection(&namespace, &object.spec);
+    let usage = CredentialUse::of_protection(&namespace, &object.spec);
     let force_refresh = !is_true(&state.status.conditions, ConditionType::CredentialReady);
-    let client = context.credentials.client_for(&wanted, force_refresh).await;
+    let client = context.credentials.client_for(&usage, force_refresh).await;
     let (observed, client) = match client {
         Err(failure) => (Observed::without_credential(failure), None),
         Ok(client) => {
@@ -96,11 +96,11 @@ pub(super) async fn observe(
             (observed, Some(client))
         }
     };
-    azure_credential::used(context, wanted.key(), &observed.credential);
+    azure_credential::used(context, usage.key(), &observed.credential);
     LiveObservation::Azure {
         observed: Box::new(observed),
         client,
-        wanted,
+        usage,
     }
 }
 
@@ -111,10 +111,10 @@ pub(super) async fn prove(object: &ServerProtection, context: &Context) -> Evide
 }
 
 /// The same for an object of which only this is known.
-pub(super) async fn prove_with(wanted: &CredentialUse, context: &Context) -> Evidence {
-    match context.credentials.client_for(wanted, true).await {
+pub(super) async fn prove_with(usage: &CredentialUse, context: &Context) -> Evidence {
+    match context.credentials.client_for(usage, true).await {
         Err(failure) => Evidence::of_failure(&failure),
-        Ok(client) => match client.read_plan(&wanted.subscription).await {
+        Ok(client) => match client.read_plan(&usage.subscription).await {
             Ok(()) => Evidence::Read(Rights::NotRead),
             Err(failure) => Evidence::of_failure(&failure),
         },

@@ -74,8 +74,8 @@ pub(crate) async fn reconcile(object: &ServerProtection, context: &Context) -> R
 /// Whether the credential that the object names exists.
 fn has_credential(object: &ServerProtection, context: &Context) -> bool {
     let namespace = object.namespace().unwrap_or_default();
-    let wanted = CredentialUse::of_protection(&namespace, &object.spec);
-    context.credentials.contains(&wanted)
+    let usage = CredentialUse::of_protection(&namespace, &object.spec);
+    context.credentials.contains(&usage)
 }
 
 /// A reconcile: rounds of reading, deciding and writing, and one status in the end.

@@ -37,16 +37,16 @@ fn workspace(subscription: &str) -> Reference {
 /// The access of a namespace of this name.
 fn access(all: &Value, namespace: &str, subscription: &str, references: &[Reference]) -> Access {
     let labels = labels(namespace);
-    let wanted = Use {
+    let usage = Use {
         labels: Some(&labels),
         subscription,
         references,
     };
-    grant(&grants(all), wanted, Ancestors::Known(&[]))
+    grant(&grants(all), usage, Ancestors::Known(&[]))
 }
 
 #[test]
-fn without_a_grant_nobody_may_use_it() {
+fn without_a_grant_no_namespace_may_use_it() {
     for none in [
         json!([]),
         json!([{"subscriptions": [ONE]}]),
@@ -125,7 +125,7 @@ fn management_groups_decide_only_if_nothing_else_does() {
         {"namespaceSelector": of("a"), "managementGroups": ["Corp"]},
     ]));
     let labels = labels("a");
-    let wanted = |subscription, references| Use {
+    let usage = |subscription, references| Use {
         labels: Some(&labels),
         subscription,
         references,
@@ -133,21 +133,21 @@ fn management_groups_decide_only_if_nothing_else_does() {
     let above = |groups: &[&str]| groups.iter().map(|&group| group.to_owned()).collect::<Vec<_>>();
     let (inside, outside) = (above(&["landing-zone", "CORP", "root"]), above(&["root"]));
     let inside = Ancestors::Known(&inside);
-    assert_eq!(grant(&all, wanted(TWO, &[]), inside), Access::Granted);
+    assert_eq!(grant(&all, usage(TWO, &[]), inside), Access::Granted);
     let outside = Ancestors::Known(&outside);
     let denied = Access::Denied(Denial::Subscription);
-    assert_eq!(grant(&all, wanted(TWO, &[]), outside), denied);
-    assert_eq!(grant(&all, wanted(TWO, &[]), Ancestors::Known(&[])), denied);
-    assert_eq!(grant(&all, wanted(TWO, &[]), Ancestors::Unknown), Access::Unknown);
-    assert_eq!(grant(&all, wanted(ONE, &[]), Ancestors::Unknown), Access::Granted);
+    assert_eq!(grant(&all, usage(TWO, &[]), outside), denied);
+    assert_eq!(grant(&all, usage(TWO, &[]), Ancestors::Known(&[])), denied);
+    assert_eq!(grant(&all, usage(TWO, &[]), Ancestors::Unknown), Access::Unknown);
+    assert_eq!(grant(&all, usage(ONE, &[]), Ancestors::Unknown), Access::Granted);
     let named = [workspace(SHARED)];
     let missing = Access::Denied(Denial::Reference(workspace(SHARED)));
     assert_eq!(
-        grant(&all, wanted(TWO, &named), Ancestors::Unknown),
+        grant(&all, usage(TWO, &named), Ancestors::Unknown),
         missing,
         "no group allows it"
     );
-    assert_eq!(grant(&all, wanted(TWO, &named), inside), missing);
+    assert_eq!(grant(&all, usage(TWO, &named), inside), missing);
 }
 
 #[test]
@@ -423,14 +423,14 @@ proptest! {
     ) {
         let labels = labels(namespace);
         let references: Vec<_> = named.into_iter().map(workspace).collect();
-        let wanted = Use { labels: Some(&labels), subscription, references: &references };
+        let usage = Use { labels: Some(&labels), subscription, references: &references };
         let ancestors = above.as_deref().map_or(Ancestors::Unknown, Ancestors::Known);
-        let together = grant(&grants(&json!(all)), wanted, ancestors);
-        let alone = all.iter().map(|one| grant(&grants(&json!([one])), wanted, ancestors));
+        let together = grant(&grants(&json!(all)), usage, ancestors);
+        let alone = all.iter().map(|one| grant(&grants(&json!([one])), usage, ancestors));
         let best = alone.max_by_key(rank);
         prop_assert_eq!(rank(&together), best.as_ref().map_or(0, rank));
         // What is unknown is never granted; what is known is never unknown.
-        let known = grant(&grants(&json!(all)), wanted, Ancestors::Known(&[]));
+        let known = grant(&grants(&json!(all)), usage, Ancestors::Known(&[]));
         prop_assert_ne!(&known, &Access::Unknown);
         if above.is_none() {
             prop_assert_eq!(together == Access::Granted, known == Access::Granted);
