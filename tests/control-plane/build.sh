@@ -117,7 +117,8 @@ mkdir "$work/bin"
 [ -n "${GOMODCACHE:-}${GOPATH:-}" ] || [ -w "${HOME:-/nonexistent}" ] || export GOMODCACHE=${cache%/*}/go-modules
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
 step "downloading the Go modules" go mod download
-step "compiling (three programs)" go build -trimpath -ldflags "$stamp" -o "$work/bin/" tool
+step "compiling (three programs)" go build -trimpath -ldflags "$stamp" -o "$work/bin/" \
+  go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl # go.mod has the programs of tests/cluster too
 mv "$work/bin/server" "$work/bin/etcd" # the module path ends in /server
 folder_suitable "$work/bin" || {
   say "control plane: the built programs do not report the expected version"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
-# Usage: requirements.sh [rust] [control-plane] [helm] [lint] [packing] [promtool] [image] [image-test] [workflows]
+# Usage: requirements.sh [rust] [control-plane] [helm] [lint] [packing] [promtool] [image] [image-test] [workflows] [cluster]
 # (default: the first five)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -99,6 +99,30 @@ venv() {
   python3 -c 'import ensurepip' 2>/dev/null || need "Python 3 with venv and pip" "$(package python3-venv)"
 }
 
+# A node of tests/cluster: root, namespaces, and what the kubelet and the network of the pods need.
+cluster() {
+  local folder plugins=
+  [ "$(id -u)" = 0 ] || need "root" "sudo -E make test-cluster"
+  have unshare && have nsenter && have flock || need "unshare, nsenter and flock" "$(package util-linux)"
+  have ip || need "ip" "$(package "$(have dnf && echo iproute || echo iproute2)")"
+  have iptables || need "iptables, for the addresses of services" "$(package iptables)"
+  have openssl || need "openssl" "$(package openssl)"
+  for folder in /usr/lib/cni /opt/cni/bin /usr/libexec/cni; do
+    if [ -x "$folder/bridge" ] && [ -x "$folder/host-local" ]; then plugins=$folder; fi
+  done
+  [ -n "$plugins" ] || need "CNI plugins, for the network of the pods" \
+    "$(package "$(have apk && echo cni-plugins || echo containernetworking-plugins)")"
+  if [ "$(id -u)" = 0 ] && have unshare && have ip; then
+    unshare --mount --pid --net --uts --ipc --fork ip link add node0 type veth peer name node0p 2>/dev/null ||
+      need "the right to create namespaces and network interfaces" "a virtual machine, or a privileged container"
+  fi
+  "$here/../cluster/build.sh" --cached >/dev/null 2>&1 && return
+  have go || need "Go 1.26 or newer, which builds the programs of the node" \
+    "curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
+  have pkg-config && pkg-config --exists libseccomp || need "libseccomp with headers, and pkg-config, to build runc" \
+    "$(package "$(have apt-get && echo "libseccomp-dev pkg-config" || echo "libseccomp-devel pkgconf")")"
+}
+
 [ $# -gt 0 ] || set -- rust control-plane helm lint packing
 for part in "$@"; do
   case $part in
@@ -111,6 +135,7 @@ for part in "$@"; do
   image) image ;;
   image-test) image_test ;;
   workflows) workflows ;;
+  cluster) cluster ;;
   *) sed -n '3,4p' "$0" >&2; exit 2 ;;
   esac
 done
