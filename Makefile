@@ -27,6 +27,7 @@ help:
 	  '  make test-prerequisites   check the output of `serverprotection prerequisites` with cfn-lint, terraform and shellcheck' \
 	  '  make test-chart     test the Helm chart alone; UPDATE_SNAPSHOTS=1 writes what it renders' \
 	  '  make test-metrics   check the metrics page and the alert rules with promtool' \
+	  '  make test-cluster   test an installation with pods on a Kubernetes node of its own; needs root' \
 	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make image          build the container image of a release in target/image, without a container engine (15 minutes)' \
 	  '  make image-emulator build the image of the emulator, for tests in a cluster' \
@@ -36,7 +37,7 @@ help:
 	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make helm           build helm (about 2 minutes, once)' \
 	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
-	  'Needs Rust, Go, a C compiler and Python with pip; no root, no Docker, no cluster. If one is missing, make prints the command that installs it.' \
+	  'Needs Rust, Go, a C compiler and Python with pip; no root (except test-cluster), no Docker, no cluster. If one is missing, make prints the command that installs it.' \
 	  'To run one test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane)'
 
 .PHONY: requirements
@@ -140,6 +141,12 @@ test-metrics:
 	page="$$(cd "$(TARGET)" && pwd)/metrics.prom"; rm -f "$$page"; \
 	  SERVERPROTECTION_METRICS_PAGE="$$page" cargo test --workspace --lib --quiet -- the_text_page_is_written_for_promtool; \
 	  promtool check metrics --extended <"$$page"
+
+# CASES=TEXT runs the cases whose names contain this text.
+.PHONY: test-cluster
+test-cluster:
+	@$(REQUIREMENTS) rust control-plane cluster
+	tests/cluster/run.sh $(CASES)
 
 .PHONY: quickstart
 quickstart:

@@ -52,6 +52,11 @@ impl Emulator {
 
     /// Starts the emulator with a seed and more arguments of `azure-emulator serve`.
     pub async fn start_with(seed: Option<&Value>, arguments: &[&str]) -> Result<Self, Error> {
+        Self::start_on("127.0.0.1:0", seed, arguments).await
+    }
+
+    /// Starts the emulator on an address of this machine.
+    pub async fn start_on(listen: &str, seed: Option<&Value>, arguments: &[&str]) -> Result<Self, Error> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let program = binaries::ours("azure-emulator")?;
         let folder = TempDir::with_prefix("azure-emulator-").map_err(io("create a temporary folder"))?;
@@ -60,7 +65,7 @@ impl Emulator {
             .args([
                 "serve",
                 "--listen",
-                "127.0.0.1:0",
+                listen,
                 "--identity-listen",
                 "127.0.0.1:0",
             ])
@@ -103,7 +108,7 @@ impl Emulator {
         })
     }
 
-    /// `https://127.0.0.1:PORT` of Entra, ARM and the control endpoint.
+    /// `https://ADDRESS` of Entra, ARM and the control endpoint.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
