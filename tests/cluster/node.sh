@@ -52,8 +52,12 @@ up() {
   fi
   down # what a killed node left
   mkdir -p "$claim" "$data" "$log"
-  rm -f "$log"/*.log
-  "$here/pause/build.sh" "$data/pause.tar"
+  rm -rf "$log"
+  mkdir "$log"
+  "$here/pause/build.sh" "$data/pause.tar" 2>"$log/pause.log" || {
+    cat "$log/pause.log" >&2
+    return 1
+  }
   printf '%s' "$programs" >"$claim/programs"
   printf '%s' "$state" >"$claim/state"
   say "starting; logs are in $log"
@@ -65,7 +69,7 @@ up() {
   [ -z "${NODE_OWNER:-}" ] || setsid "$0" guard "$NODE_OWNER" "$unshare" </dev/null >/dev/null 2>&1 &
   for _ in $(seq 1200); do
     # The programs of containerd log there too.
-    now=$(grep -v '^time=' "$log/node.log" | tail -n 1)
+    now=$(sed '/^time=/d' "$log/node.log" | tail -n 1)
     if [ "$now" != "$step" ]; then
       step=$now
       say "$step"
@@ -242,7 +246,7 @@ containerRuntimeEndpoint: unix://$inside/containerd.sock
 failCgroupV1: false
 failSwapOn: false
 localStorageCapacityIsolation: false
-podLogsDir: $log/pods
+podLogsDir: $log/running-pods
 tlsCertFile: $inside/certs/kubelet.crt
 tlsPrivateKeyFile: $inside/certs/kubelet.key
 # The images cannot be pulled again, so a full disk must not remove them.
@@ -287,6 +291,9 @@ be_node() { # programs data log
   until_works 100 ctr --address $inside/containerd.sock version
   ctr --address $inside/containerd.sock --namespace k8s.io images import pause.tar >/dev/null
   kubelet_settings
+  mkdir "$log"/{running-pods,pods}
+  # The kubelet deletes the logs of a deleted pod. A second link keeps them, with what is written later.
+  (while sleep 1; do cp --recursive --link --no-clobber "$log/running-pods/." "$log/pods/" 2>/dev/null || true; done) &
   # The kubelet stays NotReady for ever if the Node object appears too late.
   printf 'apiVersion: v1\nkind: Node\nmetadata: {name: node1}\n' | kubectl apply -f - >/dev/null
   run kubelet kubelet --config=kubelet.yaml --kubeconfig=$inside/kubelet.kubeconfig --hostname-override=node1 --node-ip=$node_ip

@@ -2,6 +2,7 @@
 # Runs the cases of tests/src/bin/cluster on a node of its own.
 #   run.sh [NAME]      all cases, or those whose names contain NAME; --list prints the names
 # Environment: CLUSTER_IMAGE, an archive with the image to test (default: the one of `make image`);
+#   CLUSTER_PREVIOUS, a folder with image.tar and chart/ of the previous version (default: the one of previous.sh);
 #   CLUSTER_KEEP=1 leaves the node running, to look at it with node.sh exec.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,7 +21,11 @@ if [ -z "${CLUSTER_IMAGE:-}" ]; then
   make image
   CLUSTER_IMAGE=$target/image/serverprotection.oci.tar
 fi
-export CLUSTER_IMAGE CLUSTER_LOGS=$target/cluster/log
+if [ -z "${CLUSTER_PREVIOUS:-}" ]; then
+  say "previous version (cached after the first time)"
+  CLUSTER_PREVIOUS=$(tests/cluster/previous.sh)
+fi
+export CLUSTER_IMAGE CLUSTER_PREVIOUS CLUSTER_LOGS=$target/cluster/log
 
 say "node"
 end() {
