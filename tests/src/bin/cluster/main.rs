@@ -2,13 +2,17 @@
 //! node, one case after the other.
 #![allow(clippy::print_stdout, reason = "the output of this program is for the user")]
 
+mod failures;
 mod identities;
+mod leader;
+mod load;
 mod node;
 mod pods;
 mod release;
 mod samples;
 mod setting;
 mod tenant;
+mod upgrades;
 
 use crate::setting::Cluster;
 use serverprotection_tests::harness::{self, Case};
@@ -21,6 +25,8 @@ fn main() -> ExitCode {
     let mut cases: Vec<Case<Cluster>> = Vec::new();
     cases.extend(samples::cases());
     cases.extend(identities::cases());
+    cases.extend(failures::cases());
+    cases.extend(upgrades::cases());
     harness::run_at_once(1, Cluster::start, cases)
 }
 

@@ -1,6 +1,7 @@
 //! The node: its images and its processes. This program runs in the same namespaces.
 
 use crate::setting::variable;
+use rustix::process::{Pid, Signal, kill_process};
 use serverprotection_tests::{Error, error::io};
 use std::{
     collections::BTreeSet,
@@ -25,6 +26,8 @@ pub(crate) struct Running {
     pub(crate) status: String,
     /// `/proc/ID/mountinfo`.
     pub(crate) mounts: String,
+    /// `/proc/ID/cgroup`.
+    groups: String,
 }
 
 impl Running {
@@ -35,6 +38,18 @@ impl Running {
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
         line.map(str::trim)
+    }
+
+    /// Whether it runs in the pod with this uid.
+    pub(crate) fn is_in(&self, pod: &str) -> bool {
+        self.groups.contains(&format!("pod{pod}"))
+    }
+
+    /// Kills it (SIGKILL).
+    pub(crate) fn kill(&self) -> Result<(), Error> {
+        let id = i32::try_from(self.id).ok().and_then(Pid::from_raw);
+        let id = id.ok_or_else(|| Error::Other(format!("{} is no process id", self.id)))?;
+        kill_process(id, Signal::KILL).map_err(|error| Error::Other(error.to_string()))
     }
 
     /// Memory in kB.
@@ -95,6 +110,7 @@ impl Node {
                 id,
                 status: read("status")?,
                 mounts: read("mountinfo")?,
+                groups: read("cgroup")?,
             })
         };
         Ok(ids.filter_map(running).collect())

@@ -1,13 +1,17 @@
 //! The pods of the operator: their logs, and what the kernel and the API server say about them.
 
-use crate::{node::Running, setting::Cluster};
+use crate::{
+    node::{Node, Running},
+    setting::Cluster,
+};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use kube::{Api, ResourceExt, api::ListParams, api::LogParams};
 use serde_json::Value;
-use serverprotection_tests::{Error, users::CONTROLLER_NAMESPACE};
+use serverprotection_tests::{Error, users::CONTROLLER_NAMESPACE, wait::eventually};
+use std::time::Duration;
 
 /// Label of the pods.
-const SELECTOR: &str = "app.kubernetes.io/name=serverprotection-controller";
+pub(crate) const SELECTOR: &str = "app.kubernetes.io/name=serverprotection-controller";
 /// User of the image.
 const USER: &str = "65532";
 
@@ -25,6 +29,17 @@ impl Cluster {
             .await?;
         let stays = |pod: &Pod| pod.metadata.deletion_timestamp.is_none();
         Ok(list.items.into_iter().filter(stays).collect())
+    }
+
+    /// Waits until the operator has no process.
+    pub(crate) async fn gone(&self) -> Result<(), Error> {
+        eventually("the end of the pods", Duration::from_secs(60), || async {
+            match Node::controllers() {
+                Ok(left) if left.is_empty() => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
     }
 
     /// The lines of a pod's log with the level WARN or ERROR, and lines that are no JSON.
@@ -92,7 +107,7 @@ pub(crate) fn unrestricted(process: &Running) -> Vec<String> {
 }
 
 /// The volumes of a pod other than the token of its service account.
-pub(crate) fn volumes_beside_the_token(pod: &Pod) -> Vec<String> {
+pub(crate) fn volumes_except_the_token(pod: &Pod) -> Vec<String> {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_ref());
     let other =
         |volume: &&Volume| !(volume.projected.is_some() && volume.name.starts_with("kube-api-access-"));

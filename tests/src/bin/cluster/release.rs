@@ -1,6 +1,6 @@
 //! The Helm release of the operator, as an administrator installs it.
 
-use crate::node::run;
+use crate::node::{Node, run};
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
@@ -24,16 +24,36 @@ pub(crate) struct Release {
     endpoint: String,
     ca: PathBuf,
     image: String,
+    previous: Previous,
+}
+
+/// The previous version.
+pub(crate) struct Previous {
+    /// Folder of its chart.
+    pub(crate) chart: PathBuf,
+    /// Its image on the node.
+    pub(crate) image: String,
+}
+
+impl Previous {
+    /// The version in a folder that `tests/cluster/previous.sh` filled.
+    pub(crate) async fn import(node: &Node, folder: &Path) -> Result<Self, Error> {
+        Ok(Self {
+            chart: folder.join("chart"),
+            image: node.import(&folder.join("image.tar"), "previous").await?,
+        })
+    }
 }
 
 impl Release {
     /// A release that is not installed yet, of an image on the node.
-    pub(crate) fn new(kubectl: Kubectl, emulator: &Emulator, image: String) -> Self {
+    pub(crate) fn new(kubectl: Kubectl, emulator: &Emulator, image: String, previous: Previous) -> Self {
         Self {
             kubectl,
             endpoint: emulator.endpoint().to_owned(),
             ca: emulator.ca().to_owned(),
             image,
+            previous,
         }
     }
 
@@ -44,6 +64,28 @@ impl Release {
         merge(&mut values, json!({"replicas": replicas}));
         merge(&mut values, more);
         self.upgrade(&chart, &values).await
+    }
+
+    /// Installs the chart and the image of the previous version, which has one replica, or none while an upgrade waits
+    /// for its end.
+    pub(crate) async fn install_previous(&self, replicas: u32) -> Result<(), Error> {
+        let previous = &self.previous;
+        let mut values = self.values(&previous.image);
+        merge(&mut values, json!({"replicas": replicas}));
+        self.upgrade(&previous.chart, &values).await
+    }
+
+    /// Uninstalls the release, if there is one.
+    pub(crate) async fn uninstall(&self) -> Result<(), Error> {
+        let arguments = [
+            "uninstall",
+            RELEASE,
+            "--namespace",
+            CONTROLLER_NAMESPACE,
+            "--ignore-not-found",
+            "--wait",
+        ];
+        run("helm".as_ref(), &arguments).await.map(drop)
     }
 
     /// Waits until all pods of the current version are ready.

@@ -77,7 +77,7 @@ async fn the_pod_is_restricted_and_has_only_the_token_of_its_service_account(
         }
     }
     for pod in &pods {
-        let volumes = pods::volumes_beside_the_token(pod);
+        let volumes = pods::volumes_except_the_token(pod);
         let variables = pods::secret_variables(pod);
         if volumes != ["extra-ca"] || !variables.is_empty() {
             return Err(Error::Other(format!(

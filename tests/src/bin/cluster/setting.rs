@@ -1,6 +1,9 @@
 //! What the cases share: the node, the emulated Azure, and the release of the operator.
 
-use crate::{node::Node, release::Release};
+use crate::{
+    node::Node,
+    release::{Previous, Release},
+};
 use kube::Client;
 use serde_json::Value;
 use serverprotection_tests::{
@@ -42,7 +45,8 @@ impl Cluster {
         let image = node
             .import(variable("CLUSTER_IMAGE")?.as_ref(), "current")
             .await?;
-        let release = Release::new(kubectl.clone(), &emulator, image);
+        let previous = Previous::import(&node, variable("CLUSTER_PREVIOUS")?.as_ref()).await?;
+        let release = Release::new(kubectl.clone(), &emulator, image, previous);
         Ok(Self {
             client,
             kubectl,

@@ -73,7 +73,12 @@ impl<'c> Tenant<'c> {
 
     /// The `ServerProtections` of the namespace.
     pub(crate) fn protections(&self) -> Objects {
-        Objects::new(self.cluster.client.clone(), &self.namespace, resource())
+        Self::protections_of(self.cluster, &self.namespace)
+    }
+
+    /// The `ServerProtections` of a namespace.
+    pub(crate) fn protections_of(cluster: &Cluster, namespace: &str) -> Objects {
+        Objects::new(cluster.client.clone(), namespace, resource())
     }
 
     /// Applies a ServerProtection with plan P2 for the subscription.

@@ -1,0 +1,77 @@
+//! The life of a release: from the previous version to this one under load, back, and its end.
+
+use crate::{load::Load, setting::Cluster};
+use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject};
+use serde_json::{Value, json};
+use serverprotection_tests::{
+    Error, cases,
+    emulator::SUBSCRIPTION,
+    harness::Case,
+    recorder::{connector_resource, credential_resource, resource},
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// Time limit of a case.
+const LIMIT: Duration = Duration::from_secs(400);
+
+pub(crate) fn cases() -> Vec<Case<Cluster>> {
+    let cases = cases![
+        an_upgrade_from_the_previous_version_misses_no_repair,
+        an_uninstallation_leaves_objects_and_azure_as_they_are,
+    ];
+    cases.into_iter().map(|case| case.limit(LIMIT)).collect()
+}
+
+async fn an_upgrade_from_the_previous_version_misses_no_repair(cluster: Arc<Cluster>) -> Result<(), Error> {
+    cluster.release.uninstall().await?;
+    cluster.release.install_previous(1).await?;
+    let load = Load::start(&cluster).await?;
+    // Some changes are repaired by the previous version.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    // The previous version writes without a Lease, so it must end before this one starts (docs/upgrade.md).
+    cluster.release.install_previous(0).await?;
+    cluster.gone().await?;
+    cluster.release.install(2, json!({})).await?;
+    cluster.leader_other_than("").await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let repairs = load.finish().await?;
+    crate::report(&format!("upgrade under load: {repairs}"));
+    Ok(())
+}
+
+async fn an_uninstallation_leaves_objects_and_azure_as_they_are(cluster: Arc<Cluster>) -> Result<(), Error> {
+    cluster.release.install(2, json!({})).await?;
+    let azure = cluster.emulator.get(SUBSCRIPTION).await?;
+    let objects = specs(&cluster).await?;
+    if objects.is_empty() {
+        return Err(Error::Other("no object exists".into()));
+    }
+    cluster.release.uninstall().await?;
+    cluster.gone().await?;
+    let (azure_now, objects_now) = (cluster.emulator.get(SUBSCRIPTION).await?, specs(&cluster).await?);
+    if objects != objects_now {
+        return Err(Error::Other(format!(
+            "objects before {objects:#?}, after {objects_now:#?}"
+        )));
+    }
+    if azure != azure_now {
+        return Err(Error::Other(format!(
+            "Azure before {azure:#}, after {azure_now:#}"
+        )));
+    }
+    Ok(())
+}
+
+/// Uid and spec of each object of our kinds; fails if a CRD is gone.
+async fn specs(cluster: &Cluster) -> Result<BTreeMap<String, Value>, Error> {
+    let mut all = BTreeMap::new();
+    for kind in [resource(), connector_resource(), credential_resource()] {
+        let api: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &kind);
+        for object in api.list(&ListParams::default()).await? {
+            let spec = object.data.get("spec").cloned().unwrap_or_default();
+            let deleting = object.metadata.deletion_timestamp.is_some();
+            all.insert(object.uid().unwrap_or_default(), json!([spec, deleting]));
+        }
+    }
+    Ok(all)
+}
