@@ -52,23 +52,21 @@ impl Emulator {
 
     /// Starts the emulator with a seed and more arguments of `azure-emulator serve`.
     pub async fn start_with(seed: Option<&Value>, arguments: &[&str]) -> Result<Self, Error> {
-        Self::start_on("127.0.0.1:0", seed, arguments).await
+        Self::start_on(["127.0.0.1:0"; 2], seed, arguments).await
     }
 
-    /// Starts the emulator on an address of this machine.
-    pub async fn start_on(listen: &str, seed: Option<&Value>, arguments: &[&str]) -> Result<Self, Error> {
+    /// Starts the emulator on two addresses of this machine: of Azure, and of the endpoint of managed identities.
+    pub async fn start_on(
+        [azure, identities]: [&str; 2],
+        seed: Option<&Value>,
+        arguments: &[&str],
+    ) -> Result<Self, Error> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let program = binaries::ours("azure-emulator")?;
         let folder = TempDir::with_prefix("azure-emulator-").map_err(io("create a temporary folder"))?;
         let mut command = Command::new(program);
         command
-            .args([
-                "serve",
-                "--listen",
-                listen,
-                "--identity-listen",
-                "127.0.0.1:0",
-            ])
+            .args(["serve", "--listen", azure, "--identity-listen", identities])
             .arg("--certificates")
             .arg(folder.path().join("certificates"));
         if let Some(seed) = seed {

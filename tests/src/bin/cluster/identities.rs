@@ -1,4 +1,4 @@
-//! Credentials that need a real cluster: tokens of its own issuer.
+//! Credentials that need a real cluster: tokens of its own issuer, and the address of the metadata service.
 
 use crate::{TIMEOUT, setting::Cluster, tenant::Tenant};
 use serde_json::{Value, json};
@@ -9,7 +9,10 @@ use std::{sync::Arc, time::Duration};
 const ACCOUNT: &str = "serverprotection-azure";
 
 pub(crate) fn cases() -> Vec<Case<Cluster>> {
-    cases![workload_identity_works_with_the_issuer_of_the_cluster]
+    cases![
+        workload_identity_works_with_the_issuer_of_the_cluster,
+        managed_identity_works_through_the_address_of_the_metadata_service,
+    ]
 }
 
 async fn workload_identity_works_with_the_issuer_of_the_cluster(cluster: Arc<Cluster>) -> Result<(), Error> {
@@ -42,6 +45,35 @@ async fn workload_identity_works_with_the_issuer_of_the_cluster(cluster: Arc<Clu
         return Err(Error::Other(format!("stalled for another reason: {stalled}")));
     }
     change(raw(&cluster, "/openid/v1/jwks").await?).await?;
+    // A refused credential is not tried again for 15 s.
+    tokio::time::sleep(Duration::from_secs(16)).await;
+    tenant.protections().request("prod").await?;
+    tenant
+        .protections()
+        .until("prod", "Ready", "True", TIMEOUT)
+        .await?;
+    Ok(())
+}
+
+async fn managed_identity_works_through_the_address_of_the_metadata_service(
+    cluster: Arc<Cluster>,
+) -> Result<(), Error> {
+    cluster.release.install(1, json!({})).await?;
+    let tenant = Tenant::create(&cluster, "managed").await?;
+    tenant.cluster_credential().await?;
+    tenant.protect("prod", tenant.cluster_reference()).await?;
+    // Nothing is assigned to the machine yet.
+    let refused = tenant
+        .protections()
+        .until("prod", "Ready", "False", TIMEOUT)
+        .await?;
+    let ready = condition(&refused, "Ready")
+        .map(Value::to_string)
+        .unwrap_or_default();
+    if !ready.contains("dentity") {
+        return Err(Error::Other(format!("not ready for another reason: {ready}")));
+    }
+    tenant.assign_to_machine().await?;
     // A refused credential is not tried again for 15 s.
     tokio::time::sleep(Duration::from_secs(16)).await;
     tenant.protections().request("prod").await?;

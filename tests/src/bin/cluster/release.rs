@@ -75,6 +75,13 @@ impl Release {
         self.upgrade(&previous.chart, &values).await
     }
 
+    /// Back to the first revision since the release was installed.
+    pub(crate) async fn rollback(&self) -> Result<(), Error> {
+        let arguments = ["rollback", RELEASE, "1", "--namespace", CONTROLLER_NAMESPACE];
+        run("helm".as_ref(), &arguments).await?;
+        self.rolled_out().await
+    }
+
     /// Uninstalls the release, if there is one.
     pub(crate) async fn uninstall(&self) -> Result<(), Error> {
         let arguments = [

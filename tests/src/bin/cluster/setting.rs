@@ -16,6 +16,9 @@ use tokio::sync::OnceCell;
 /// Address of the emulator: that of the node, which pods reach.
 const AZURE: &str = "10.99.0.1:8443";
 
+/// Address of the instance metadata service, where managed identities get tokens.
+const METADATA: &str = "169.254.169.254:80";
+
 /// The running cluster.
 pub(crate) struct Cluster {
     /// A client with all permissions.
@@ -41,7 +44,7 @@ impl Cluster {
             kubeconfig.parent().unwrap_or(&logs),
         );
         let address = AZURE.split(':').next().unwrap_or_default();
-        let emulator = Emulator::start_on(AZURE, None, &["--san", address]).await?;
+        let emulator = Emulator::start_on([AZURE, METADATA], None, &["--san", address]).await?;
         let image = node
             .import(variable("CLUSTER_IMAGE")?.as_ref(), "current")
             .await?;

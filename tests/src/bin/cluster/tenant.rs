@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api,
     api::{Patch, PatchParams},
+    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 use serverprotection_tests::{
@@ -69,6 +70,45 @@ impl<'c> Tenant<'c> {
             credential_resource(),
         );
         credentials.apply(CREDENTIAL, spec).await.map(drop)
+    }
+
+    /// Number of requests of the subscription that are no GET.
+    pub(crate) async fn writes(&self) -> Result<usize, Error> {
+        let requests = self.cluster.emulator.requests(&self.subscription).await?;
+        Ok(requests
+            .iter()
+            .filter(|request| request.get("method").is_some_and(|method| method != "GET"))
+            .count())
+    }
+
+    /// Applies a `ClusterAzureCredential` for the namespace: the managed identity of the machine.
+    pub(crate) async fn cluster_credential(&self) -> Result<(), Error> {
+        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "ClusterAzureCredential");
+        let kind = ApiResource::from_gvk_with_plural(&kind, "clusterazurecredentials");
+        let api: Api<DynamicObject> = Api::all_with(self.cluster.client.clone(), &kind);
+        let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": self.namespace}});
+        let grants = json!([{"namespaceSelector": selector, "subscriptions": [self.subscription]}]);
+        let object = json!({"apiVersion": kind.api_version, "kind": kind.kind,
+            "metadata": {"name": self.namespace},
+            "spec": {"tenantId": TENANT, "clientId": self.client_id, "type": "ManagedIdentity", "grants": grants}});
+        api.patch(&self.namespace, &as_user(), &Patch::Apply(object))
+            .await?;
+        Ok(())
+    }
+
+    /// What a `ServerProtection` has to use it.
+    pub(crate) fn cluster_reference(&self) -> Value {
+        json!({"credentialRef": {"kind": "ClusterAzureCredential", "name": self.namespace}})
+    }
+
+    /// Makes the application a managed identity of the machine.
+    pub(crate) async fn assign_to_machine(&self) -> Result<(), Error> {
+        let change = json!({"managedIdentity": "userAssigned"});
+        self.cluster
+            .emulator
+            .principal(&self.client_id, change)
+            .await
+            .map(drop)
     }
 
     /// The `ServerProtections` of the namespace.

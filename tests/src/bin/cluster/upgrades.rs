@@ -1,12 +1,13 @@
 //! The life of a release: from the previous version to this one under load, back, and its end.
 
-use crate::{load::Load, setting::Cluster};
+use crate::{TIMEOUT, load::Load, setting::Cluster, tenant::Tenant};
 use kube::{Api, ResourceExt, api::ListParams, core::DynamicObject};
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, cases,
     emulator::SUBSCRIPTION,
     harness::Case,
+    objects::condition,
     recorder::{connector_resource, credential_resource, resource},
 };
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ const LIMIT: Duration = Duration::from_secs(400);
 pub(crate) fn cases() -> Vec<Case<Cluster>> {
     let cases = cases![
         an_upgrade_from_the_previous_version_misses_no_repair,
+        the_previous_version_reports_what_it_cannot_read_and_changes_nothing,
         an_uninstallation_leaves_objects_and_azure_as_they_are,
     ];
     cases.into_iter().map(|case| case.limit(LIMIT)).collect()
@@ -36,6 +38,55 @@ async fn an_upgrade_from_the_previous_version_misses_no_repair(cluster: Arc<Clus
     tokio::time::sleep(Duration::from_secs(10)).await;
     let repairs = load.finish().await?;
     crate::report(&format!("upgrade under load: {repairs}"));
+    Ok(())
+}
+
+async fn the_previous_version_reports_what_it_cannot_read_and_changes_nothing(
+    cluster: Arc<Cluster>,
+) -> Result<(), Error> {
+    cluster.release.uninstall().await?;
+    cluster.release.install_previous(1).await?;
+    cluster.release.install_previous(0).await?;
+    cluster.gone().await?;
+    cluster.release.install(2, json!({})).await?;
+    // The previous version knows no ClusterAzureCredential.
+    let tenant = Tenant::create(&cluster, "newer").await?;
+    tenant.assign_to_machine().await?;
+    tenant.cluster_credential().await?;
+    tenant.protect("prod", tenant.cluster_reference()).await?;
+    let protections = tenant.protections();
+    let before = protections.until("prod", "Ready", "True", TIMEOUT).await?;
+    let azure = cluster.emulator.get(&tenant.subscription).await?;
+    let writes = tenant.writes().await?;
+
+    // The older version must not write beside this one.
+    cluster.release.install(0, json!({})).await?;
+    cluster.gone().await?;
+    cluster.release.rollback().await?;
+    let after = protections.until("prod", "Stalled", "True", TIMEOUT).await?;
+    let stalled = condition(&after, "Stalled")
+        .map(Value::to_string)
+        .unwrap_or_default();
+    let same = |path: &str| before.pointer(path) == after.pointer(path);
+    if !stalled.contains("Unreadable") || !same("/spec") || !same("/status/claim") || !same("/metadata/uid") {
+        return Err(Error::Other(format!(
+            "before {before:#}, after the rollback {after:#}"
+        )));
+    }
+    // Something that it would repair if it could read the object.
+    let change = json!({"settings.WDATP": false});
+    cluster.emulator.set(&tenant.subscription, change).await?;
+    protections.request("prod").await?;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    if tenant.writes().await? != writes {
+        return Err(Error::Other("the previous version wrote to Azure".into()));
+    }
+    cluster.release.install(2, json!({})).await?;
+    protections.until("prod", "Ready", "True", TIMEOUT).await?;
+    let azure_now = cluster.emulator.get(&tenant.subscription).await?;
+    if azure_now.get("settings") != azure.get("settings") {
+        return Err(Error::Other(format!("Azure before {azure:#}, now {azure_now:#}")));
+    }
     Ok(())
 }
 
