@@ -102,6 +102,8 @@ venv() {
 # A node of tests/cluster: root, namespaces, and what the kubelet and the network of the pods need.
 cluster() {
   local folder plugins=
+  [ -n "${CLUSTER_IMAGE:-}" ] || image
+  helm
   [ "$(id -u)" = 0 ] || need "root" "sudo -E make test-cluster"
   have unshare && have nsenter && have flock || need "unshare, nsenter and flock" "$(package util-linux)"
   have ip || need "ip" "$(package "$(have dnf && echo iproute || echo iproute2)")"
