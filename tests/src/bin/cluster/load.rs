@@ -40,6 +40,8 @@ const SECRET: &str = "load";
 
 /// The running load.
 pub(crate) struct Load {
+    /// The applications of the tenants.
+    pub(crate) principals: Vec<String>,
     stop: Arc<AtomicBool>,
     loops: JoinSet<Result<Vec<Duration>, Error>>,
 }
@@ -70,11 +72,18 @@ impl Load {
         let stop: Arc<AtomicBool> = Arc::default();
         let mut loops = JoinSet::new();
         let tenants = try_join_all((0..TENANTS).map(|_| create(cluster))).await?;
-        for (namespace, subscriptions) in tenants {
+        let principals = tenants.iter().map(|tenant| tenant.client_id.clone()).collect();
+        for tenant in tenants {
             let (cluster, stop) = (cluster.clone(), stop.clone());
-            loops.spawn(async move { change_all(&cluster, &namespace, &subscriptions, &stop).await });
+            loops.spawn(async move {
+                change_all(&cluster, &tenant.namespace, &tenant.subscriptions, &stop).await
+            });
         }
-        Ok(Self { stop, loops })
+        Ok(Self {
+            principals,
+            stop,
+            loops,
+        })
     }
 
     /// Ends the load. Fails if a change was not repaired in time, or if a subscription had another plan at any time.
@@ -91,8 +100,15 @@ impl Load {
     }
 }
 
+/// A namespace whose subscriptions are changed.
+struct Changed {
+    namespace: String,
+    client_id: String,
+    subscriptions: Vec<String>,
+}
+
 /// Creates a namespace with its subscriptions, and waits until all of them are Ready.
-async fn create(cluster: &Cluster) -> Result<(String, Vec<String>), Error> {
+async fn create(cluster: &Cluster) -> Result<Changed, Error> {
     let tenant = Tenant::create(cluster, "load").await?;
     let change = json!({"secrets": [SECRET]});
     cluster.emulator.principal(&tenant.client_id, change).await?;
@@ -123,7 +139,11 @@ async fn create(cluster: &Cluster) -> Result<(String, Vec<String>), Error> {
             .until(id, "Ready", "True", crate::TIMEOUT)
             .await?;
     }
-    Ok((tenant.namespace, subscriptions))
+    Ok(Changed {
+        namespace: tenant.namespace,
+        client_id: tenant.client_id,
+        subscriptions,
+    })
 }
 
 /// Changes one subscription after the other, and waits for each repair, until the end.

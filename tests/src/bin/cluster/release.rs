@@ -66,13 +66,10 @@ impl Release {
         self.upgrade(&chart, &values).await
     }
 
-    /// Installs the chart and the image of the previous version, which has one replica, or none while an upgrade waits
-    /// for its end.
-    pub(crate) async fn install_previous(&self, replicas: u32) -> Result<(), Error> {
+    /// Installs the chart and the image of the previous version, which has one replica.
+    pub(crate) async fn install_previous(&self) -> Result<(), Error> {
         let previous = &self.previous;
-        let mut values = self.values(&previous.image);
-        merge(&mut values, json!({"replicas": replicas}));
-        self.upgrade(&previous.chart, &values).await
+        self.upgrade(&previous.chart, &self.values(&previous.image)).await
     }
 
     /// Back to the first revision since the release was installed.
