@@ -44,6 +44,8 @@ mod drift;
 mod operation;
 mod permissions;
 mod summary;
+#[cfg(test)]
+mod written_statuses;
 
 /// A point in time. Kubernetes stores whole seconds.
 pub use k8s_openapi::jiff::{self, Timestamp};

@@ -17,6 +17,7 @@ use crate::{
     conditions::get,
     request::Requested,
     status_reference::{self, Kind},
+    written_statuses,
 };
 
 const SLOW: Duration = Duration::from_secs(300);
@@ -84,6 +85,15 @@ impl Object {
         self.wait = requeue_after(token, self.history, SLOW, 0.5);
         self.recovered = recovered(&self.status, &after);
         self.status = after;
+        for kind in ["AzureCredential", "ClusterAzureCredential"] {
+            written_statuses::Object {
+                kind,
+                generation: self.generation,
+                suspended: false,
+                deleting: false,
+            }
+            .write(&self.status);
+        }
         for condition in &self.status.conditions {
             let (type_, status, reason) = (&condition.type_, &condition.status, &condition.reason);
             let described = status_reference::describes(Kind::AzureCredential, type_, status, reason);

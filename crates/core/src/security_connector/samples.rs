@@ -30,6 +30,7 @@ use crate::{
     status_reference::{self, Kind},
     tier::tier_name,
     timeouts::Timeouts,
+    written_statuses,
 };
 
 pub(super) const INTERVAL: Duration = Duration::from_secs(600);
@@ -320,7 +321,15 @@ impl Object {
         let history = update_history(&input, &decision, &outcome);
         let phase = Phase::AfterWrite(&outcome);
         let status = status(&input, &decision, phase, history.failures, INTERVAL);
+        let suspended = matches!(input.observation, Observation::Suspended);
         self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
+        written_statuses::Object {
+            kind: "SecurityConnector",
+            generation: self.generation,
+            suspended,
+            deleting: false,
+        }
+        .write(&status);
         (self.history, self.status) = (history, status);
         kstatus(&self.status, self.generation);
         decision

@@ -38,6 +38,7 @@ use crate::{
     request::Requested,
     status_reference::{self, Kind},
     timeouts::Timeouts,
+    written_statuses,
 };
 
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -237,8 +238,16 @@ impl Object {
             history.failures,
             INTERVAL,
         );
+        let suspended = matches!(input.observation, Observation::Suspended);
         self.wait = requeue_after(&input, &decision, &outcome, &history, INTERVAL, 0.5);
         let written = writes(&decision, &outcome);
+        written_statuses::Object {
+            kind: "ServerProtection",
+            generation: self.generation,
+            suspended,
+            deleting: false,
+        }
+        .write(&status);
         self.events = events(
             &self.status,
             &status,

@@ -16,6 +16,7 @@ use crate::{
         samples::{Object, aws, failure},
         status::deleting,
     },
+    written_statuses,
 };
 
 const DEADLINE: Duration = Duration::from_secs(900);
@@ -160,6 +161,13 @@ fn a_deletion_that_waits_reports_the_reason() {
         "c",
         object.now,
     );
+    written_statuses::Object {
+        kind: "SecurityConnector",
+        generation: 7,
+        suspended: false,
+        deleting: true,
+    }
+    .write(&status);
     assert_eq!(status.observed_generation, Some(7));
     let ready = crate::conditions::get(&status.conditions, "Ready").unwrap();
     assert_eq!(
