@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use serverprotection_api::{crds, file_name};
 
-use crate::{chart, metrics, reference, schemas, status, verdicts};
+use crate::{argocd, chart, metrics, reference, schemas, status, verdicts};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -31,6 +31,7 @@ fn files(root: &Path) -> Result<Vec<(String, String)>> {
     files.push(("docs/status.md".into(), status::markdown()));
     files.push(("docs/verdicts.md".into(), verdicts::markdown()));
     files.extend(chart::files(root)?);
+    files.extend(argocd::files(root)?);
     Ok(files)
 }
 
