@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 REQUIREMENTS := tests/control-plane/requirements.sh
 CONTROL_PLANE := tests/control-plane/build.sh
 HELM := tests/chart/build.sh
+GITOPS_JUDGE := tests/gitops/judge/build.sh
 LINT_TOOLS := tests/lint/tools.sh
 # Programs are run directly: `cargo run --package` resolves other features, and would build most of them again.
 TARGET := $${CARGO_TARGET_DIR:-target}
@@ -36,9 +37,10 @@ help:
 	  '  make lint-workflows check the release workflow with actionlint and zizmor' \
 	  '  make control-plane  build kube-apiserver, etcd and kubectl (about 4 minutes, once)' \
 	  '  make helm           build helm (about 2 minutes, once)' \
+	  '  make gitops-judge   build the program that judges statuses as Flux and Argo CD do (about 5 minutes, once)' \
 	  '  make clean          remove target/ (the control plane stays in ~/.cache/serverprotection)' '' \
 	  'Needs Rust, Go, a C compiler and Python with pip; no root (except test-cluster), no Docker, no cluster. If one is missing, make prints the command that installs it.' \
-	  'To run one test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane)'
+	  'To run one test: cargo test -p serverprotection-tests --test control_plane -- NAME   (after make build control-plane gitops-judge)'
 
 .PHONY: requirements
 requirements:
@@ -58,6 +60,11 @@ control-plane:
 helm:
 	@$(REQUIREMENTS) helm
 	@$(HELM) >/dev/null
+
+.PHONY: gitops-judge
+gitops-judge:
+	@$(REQUIREMENTS) judge
+	@$(GITOPS_JUDGE) >/dev/null
 
 # The fastest checks first.
 .PHONY: lint
@@ -80,11 +87,17 @@ lint:
 
 .PHONY: test
 test: requirements lint
-	$(call step,control plane and helm (cached after the first time))
+	$(call step,control plane$(comma) helm and judge of statuses (cached after the first time))
 	@$(CONTROL_PLANE) >/dev/null
 	@$(HELM) >/dev/null
+	@$(GITOPS_JUDGE) >/dev/null
+	$(call step,health checks and actions for Argo CD)
+	judge=$$($(GITOPS_JUDGE)); "$$judge/judge" customizations
 	$(call step,tests)
-	cargo test --workspace
+	mkdir -p "$(TARGET)"; rm -f "$(TARGET)/statuses.jsonl"; statuses="$$(cd "$(TARGET)" && pwd)/statuses.jsonl"; \
+	  SERVERPROTECTION_STATUSES="$$statuses" cargo test --workspace
+	$(call step,the tables of situations as Flux and Argo CD read them)
+	judge=$$($(GITOPS_JUDGE)); "$$judge/judge" summary <"$(TARGET)/statuses.jsonl"
 
 .PHONY: test-clients
 test-clients: build
@@ -123,9 +136,10 @@ lint-workflows:
 # Part of `make test`, too.
 .PHONY: test-chart
 test-chart:
-	@$(REQUIREMENTS) rust control-plane helm
+	@$(REQUIREMENTS) rust control-plane helm judge
 	@$(CONTROL_PLANE) >/dev/null
 	@$(HELM) >/dev/null
+	@$(GITOPS_JUDGE) >/dev/null
 	cargo build --workspace --bins
 	cargo test --package serverprotection-tests --test chart
 

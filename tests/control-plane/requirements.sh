@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
-# Usage: requirements.sh [rust] [control-plane] [helm] [lint] [packing] [promtool] [image] [image-test] [workflows] [cluster]
-# (default: the first five)
+# Usage: requirements.sh [rust] [control-plane] [helm] [judge] [lint] [packing] [promtool] [image] [image-test]
+#   [workflows] [cluster]   (default: the first six)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=0
@@ -57,6 +57,12 @@ helm() {
   # Nothing is needed if the program exists already.
   "$here/../chart/build.sh" --cached >/dev/null 2>&1 && return
   need_go helm
+}
+
+judge() {
+  # Nothing is needed if the program exists already.
+  "$here/../gitops/judge/build.sh" --cached >/dev/null 2>&1 && return
+  need_go "the judge of statuses"
 }
 
 lint() {
@@ -125,12 +131,13 @@ cluster() {
     "$(package "$(have apt-get && echo "libseccomp-dev pkg-config" || echo "libseccomp-devel pkgconf")")"
 }
 
-[ $# -gt 0 ] || set -- rust control-plane helm lint packing
+[ $# -gt 0 ] || set -- rust control-plane helm judge lint packing
 for part in "$@"; do
   case $part in
   rust) rust ;;
   control-plane) control_plane ;;
   helm) helm ;;
+  judge) judge ;;
   lint) lint ;;
   promtool) prometheus ;;
   packing) packing ;;
