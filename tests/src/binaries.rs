@@ -53,6 +53,16 @@ pub fn helm() -> Result<PathBuf, Error> {
     Ok(built("chart/build.sh", "helm", "make helm")?.join("helm"))
 }
 
+/// Path of the program that judges objects as Flux and Argo CD do.
+pub fn gitops_judge() -> Result<PathBuf, Error> {
+    let folder = built(
+        "gitops/judge/build.sh",
+        "the judge of statuses",
+        "make gitops-judge",
+    )?;
+    Ok(folder.join("judge"))
+}
+
 /// The folder that a script prints if it has built its programs before.
 fn built(script: &str, what: &str, command: &str) -> Result<PathBuf, Error> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);

@@ -5,6 +5,7 @@ use crate::{
     controller_process::{ControllerOptions, ControllerProcess},
     emulator::Emulator,
     error::Error,
+    gitops,
     harness::Setting,
     helm::Release,
     kstatus,
@@ -157,11 +158,13 @@ impl Environment {
             .iter()
             .map(Value::to_string)
             .collect();
-        let unlawful: Vec<String> = kstatus::judge(&self.recorder.all())
+        let versions = self.recorder.all();
+        let unlawful: Vec<String> = kstatus::judge(&versions)
             .iter()
             .map(ToString::to_string)
             .collect();
-        let all = [breaches, unlawful].concat();
+        let misread = gitops::disagreements(&versions).await?;
+        let all = [breaches, unlawful, misread].concat();
         if all.is_empty() {
             return Ok(());
         }

@@ -1,10 +1,12 @@
 //! Checks recorded statuses against the rules of kstatus (as cli-utils computes it) and of Flux's condition checker.
+//! [`crate::gitops`] compares this fast copy with Flux's own code.
 //!
 //! [`kstatus`] is the result that tools like `kubectl wait` and `GitOps` engines compute for one object. [`judge`]
 //! checks every version of every object that a [`crate::recorder::Recorder`] recorded.
 
 use crate::recorder::Version;
 use k8s_openapi::jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +14,7 @@ use std::{
 };
 
 /// The result of kstatus.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Status {
     /// The object is in the desired state.
     Current,

@@ -16,6 +16,7 @@ pub mod controller_process;
 pub mod emulator;
 pub mod env;
 pub mod error;
+pub mod gitops;
 pub mod grants;
 pub mod harness;
 pub mod helm;

@@ -31,6 +31,10 @@ pub struct Version {
     pub resource_version: String,
     /// Generation of the spec.
     pub generation: i64,
+    /// `spec.suspend`.
+    pub suspended: bool,
+    /// Finalizers.
+    pub finalizers: Vec<String>,
     /// Whether deletion was requested.
     pub deleting: bool,
     /// Whether the object is gone; this is its last version.
@@ -186,6 +190,8 @@ fn push(versions: &Mutex<Vec<Version>>, kind: &str, object: &DynamicObject, dele
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
+        suspended: object.data["spec"]["suspend"] == true,
+        finalizers: object.finalizers().to_vec(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         deleted,
         status: object.data.get("status").cloned().unwrap_or_default(),

@@ -25,6 +25,8 @@ fn version(generation: i64, observed: i64, conditions: Vec<Value>) -> Version {
         uid: "1".into(),
         resource_version: "1".into(),
         generation,
+        suspended: false,
+        finalizers: Vec::new(),
         deleting: false,
         deleted: false,
         status,
