@@ -1,6 +1,7 @@
 //! The whole system: control plane, emulator, recorder and, optionally, the controller.
 
 use crate::{
+    binaries,
     control_plane::ControlPlane,
     controller_process::{ControllerOptions, ControllerProcess},
     emulator::Emulator,
@@ -76,6 +77,9 @@ pub struct Environment {
 impl Environment {
     /// Starts everything and waits until it is ready.
     pub async fn start(options: Options) -> Result<Self, Error> {
+        if options.judge {
+            binaries::gitops_judge()?;
+        }
         let plane = ControlPlane::start().await?;
         let arguments: Vec<&str> = options.emulator.iter().map(String::as_str).collect();
         let (installed, emulator) = tokio::join!(
