@@ -1,4 +1,4 @@
-//! What GitOps tools say about recorded statuses. The program in `tests/gitops/judge` computes it with Flux's kstatus
+//! What tools of `GitOps` say about recorded statuses. The program in `tests/gitops/judge` computes it with Flux's kstatus
 //! and with our health checks in Argo CD's Lua interpreter, and compares it with its table of situations.
 
 use crate::{
@@ -98,9 +98,10 @@ fn object(version: &Version) -> Value {
         "spec": {"suspend": version.suspended},
         "status": version.status,
     });
-    if version.deleting {
+    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
+    if let Some(metadata) = metadata.filter(|_| version.deleting) {
         // Tools read only whether there is one.
-        object["metadata"]["deletionTimestamp"] = version.at.to_string().into();
+        metadata.insert("deletionTimestamp".into(), version.at.to_string().into());
     }
     object
 }

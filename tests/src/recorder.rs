@@ -18,6 +18,7 @@ use tokio::{sync::Notify, task::JoinHandle};
 
 /// One version of an object as the API server delivered it.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact about the version")]
 pub struct Version {
     /// Kind.
     pub kind: String,
@@ -190,7 +191,7 @@ fn push(versions: &Mutex<Vec<Version>>, kind: &str, object: &DynamicObject, dele
         uid: object.uid().unwrap_or_default(),
         resource_version: object.resource_version().unwrap_or_default(),
         generation: object.metadata.generation.unwrap_or_default(),
-        suspended: object.data["spec"]["suspend"] == true,
+        suspended: object.data.pointer("/spec/suspend") == Some(&Value::Bool(true)),
         finalizers: object.finalizers().to_vec(),
         deleting: object.metadata.deletion_timestamp.is_some(),
         deleted,

@@ -1,5 +1,5 @@
 //! The customizations of Argo CD for users, with the Lua of `deploy/gitops/argocd/resource_customizations`: a patch of
-//! the ConfigMap argocd-cm, and values of Argo CD's Helm chart.
+//! the `ConfigMap` argocd-cm, and values of Argo CD's Helm chart.
 
 use std::{fmt::Write as _, fs, path::Path};
 

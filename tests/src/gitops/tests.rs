@@ -98,7 +98,7 @@ async fn what_the_table_does_not_describe_is_reported() {
     let healthy = json!({"observedGeneration": 3, "conditions": [condition("Ready", "True", "InSync")]});
     let lawful = version(healthy.clone());
     assert_eq!(
-        disagreements(&[lawful.clone()]).await.unwrap(),
+        disagreements(std::slice::from_ref(&lawful)).await.unwrap(),
         Vec::<String>::new()
     );
     let judgment = judgments(&[lawful]).await.unwrap().remove(0);
