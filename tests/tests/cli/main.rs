@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 mod debug;
+mod gitops;
 mod pages;
 mod uninstall;
 mod validate;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     cases.extend(validate::cases());
     cases.extend(uninstall::cases());
     cases.extend(debug::cases());
+    cases.extend(gitops::cases());
     cases.extend(pages::cases());
     harness::run_at_once(1, || Environment::start(Options::default()), cases)
 }
