@@ -65,6 +65,8 @@ pub struct Target {
     /// Machines that were not protected at the last scan of an earlier process. Used by the first scan of the
     /// subscription only.
     pub unprotected: Arc<[KnownMachine]>,
+    /// Whether the last scan listed machines. If none is listed then, the permissions are read again.
+    pub had_machines: bool,
 }
 
 impl Target {

@@ -100,6 +100,10 @@ impl Fleet {
             plan,
             credential: Ok(()),
             unprotected: unprotected(status),
+            had_machines: status
+                .machines
+                .as_ref()
+                .is_some_and(|machines| machines.total > 0),
         };
         if self
             .scan_targets()

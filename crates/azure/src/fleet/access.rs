@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use serverprotection_core::reading::Permissions;
+use serverprotection_core::{azure_error::AzureError, reading::Permissions};
 
 use super::{Access, Scanner, subject::Subject};
 use crate::arm::Arm;
@@ -33,19 +33,21 @@ impl Scanner {
         if known.is_some_and(|at| at.elapsed() < self.settings.record) && !subject.is_fresh() {
             return Access::Sufficient;
         }
+        match self.access_now(arm, subscription).await {
+            Ok(access) => access,
+            // One lost request is no reason to doubt what was sufficient.
+            Err(failure) if known.is_some() && failure.class.is_transient() => Access::Sufficient,
+            Err(_) => Access::NotReadable,
+        }
+    }
+
+    /// Sends one GET, whatever was read before.
+    pub(super) async fn access_now(&self, arm: &Arm, subscription: &str) -> Result<Access, AzureError> {
         let _permit = self.gets.acquire().await;
-        let permissions = match arm.permissions(subscription).await {
-            Ok(permissions) => permissions,
-            Err(failure) => {
-                tracing::debug!(subscription_id = subscription, error = %failure, "permissions could not be read");
-                // One lost request is no reason to doubt what was sufficient.
-                return match known {
-                    Some(_) if failure.class.is_transient() => Access::Sufficient,
-                    _ => Access::NotReadable,
-                };
-            }
-        };
-        self.record_access(subscription, &permissions)
+        let permissions = arm.permissions(subscription).await.inspect_err(|failure| {
+            tracing::debug!(subscription_id = subscription, error = %failure, "permissions could not be read");
+        })?;
+        Ok(self.record_access(subscription, &permissions))
     }
 
     /// Records permissions that were read now. Those of a reconcile spare the next scan the request.

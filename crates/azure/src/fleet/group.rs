@@ -67,8 +67,11 @@ struct Group<'g, 't> {
     plans: HashMap<String, Plan>,
     prepared: Vec<Prepared>,
     at: Timestamp,
-    readings: Mutex<HashMap<usize, (Vec<SubscriptionReading>, MachineList)>>,
+    readings: Mutex<HashMap<usize, Result<Closed, AzureError>>>,
 }
+
+/// The readings of a subscription, one for each target, and its machines that are not protected.
+type Closed = (Vec<SubscriptionReading>, MachineList);
 
 /// What is read for a subscription besides its machines.
 #[derive(Debug, Default)]
@@ -83,6 +86,8 @@ struct Prepared {
 struct Open<'g, 't> {
     index: usize,
     subject: &'g Subject<'t>,
+    /// Whether any machine was listed.
+    is_populated: bool,
     /// One for each target.
     summaries: Vec<Summary>,
     /// Findings to confirm, the worst first.
@@ -247,6 +252,7 @@ impl<'g, 't> Group<'g, 't> {
         Some(Open {
             index,
             subject,
+            is_populated: false,
             summaries: summaries.map(|target| Summary::new(&target.exclusions)).collect(),
             suspects: Vec::new(),
             missing: known.hashes(subject.id),
@@ -269,6 +275,7 @@ impl<'g, 't> Group<'g, 't> {
         let Some(prepared) = self.prepared.get(open.index) else {
             return;
         };
+        open.is_populated = true;
         let issues = prepared.issues.wait().await;
         let was_unprotected = !open.missing.is_empty() && open.missing.remove(&hash(&machine.id, ""));
         let findings = self.find(open.subject, issues, &machine);
@@ -357,12 +364,36 @@ impl<'g, 't> Group<'g, 't> {
         }
     }
 
-    async fn close(&self, mut open: Open<'_, '_>) {
-        let Some(prepared) = self.prepared.get(open.index) else {
+    async fn close(&self, open: Open<'_, '_>) {
+        let index = open.index;
+        let Some(prepared) = self.prepared.get(index) else {
             return;
         };
-        let (access, issues) = (prepared.access.wait().await, prepared.issues.wait().await);
-        self.confirm_missing(&mut open, access, issues).await;
+        let closed = match self.confirm_access(&open, prepared.access.wait().await).await {
+            Ok(access) => Ok(self.complete(open, access, prepared.issues.wait().await).await),
+            Err(failure) => Err(failure),
+        };
+        let readings = self.readings.lock();
+        readings
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(index, closed);
+    }
+
+    /// All rows of a subscription also disappear when the identity loses its access, so permissions that were read before
+    /// do not prove that its machines are gone.
+    async fn confirm_access(&self, open: &Open<'_, '_>, access: &Access) -> Result<Access, AzureError> {
+        let is_emptied = !open.is_populated && open.subject.had_machines();
+        if !is_emptied || *access != Access::Sufficient {
+            return Ok(access.clone());
+        }
+        let scanner = self.scan.scanner;
+        let now = scanner.access_now(self.scan.arm, open.subject.id).await;
+        now.inspect_err(|_| scanner.access.forget(open.subject.id))
+    }
+
+    /// Confirms findings and completes the readings.
+    async fn complete(&self, mut open: Open<'_, '_>, access: Access, issues: &Issues) -> Closed {
+        self.confirm_missing(&mut open, &access, issues).await;
         let suspects = std::mem::take(&mut open.suspects);
         let mut confirmed = stream::iter(suspects)
             .map(|(findings, machine)| async move {
@@ -393,10 +424,7 @@ impl<'g, 't> Group<'g, 't> {
             access: access.clone(),
             at: self.at,
         });
-        let readings = self.readings.lock();
-        readings
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(open.index, (closed.collect(), open.kept));
+        (closed.collect(), open.kept)
     }
 
     /// Checks whether machines that were not protected and are no longer listed are deleted: a verdict must not improve
@@ -466,7 +494,8 @@ impl<'g, 't> Group<'g, 't> {
         for (index, subject) in self.subjects.iter().enumerate() {
             match known.remove(&index) {
                 _ if broken.contains(&index) => readings.push((subject.clone(), Err(out_of_order()))),
-                Some((reading, kept)) => {
+                Some(Err(failure)) => readings.push((subject.clone(), Err(failure))),
+                Some(Ok((reading, kept))) => {
                     let scanner = self.scan.scanner;
                     if scanner.settings.keep_unprotected {
                         scanner.unprotected.replace(subject.id, self.at, kept);

@@ -24,6 +24,11 @@ impl Subject<'_> {
     pub(super) fn is_fresh(&self) -> bool {
         self.targets.iter().any(|target| target.fresh)
     }
+
+    /// Whether the last scan listed machines for one of the targets.
+    pub(super) fn had_machines(&self) -> bool {
+        self.targets.iter().any(|target| target.had_machines)
+    }
 }
 
 /// The subscriptions in the order of Resource Graph. Of several targets with the same object, the first one counts.

@@ -141,6 +141,7 @@ fn targets(subscriptions: &[&str]) -> Vec<Target> {
         plan_enabled: None,
         fresh: false,
         unprotected: Arc::default(),
+        had_machines: false,
     };
     subscriptions.iter().map(target).collect()
 }

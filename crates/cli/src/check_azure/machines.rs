@@ -27,6 +27,7 @@ pub(super) async fn scan(client: &Client, subscription: &str) -> Machines {
         grace: SignedDuration::from_hours(24),
         fresh: true,
         unprotected: Arc::default(),
+        had_machines: false,
         plan_enabled: None,
     };
     let counts = Counts::default();

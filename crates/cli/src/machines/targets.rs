@@ -83,6 +83,7 @@ fn target(args: &Args, subscription: &str) -> Target {
         plan_enabled: None,
         fresh: true,
         unprotected: Arc::default(),
+        had_machines: false,
     }
 }
 

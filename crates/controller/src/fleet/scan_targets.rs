@@ -34,6 +34,8 @@ pub(super) struct ScannedObject {
     /// Unprotected machines in the status of the object; empty once a scan with this identity has succeeded in this
     /// process.
     pub(super) unprotected: Arc<[KnownMachine]>,
+    /// Whether the status of the object shows machines.
+    pub(super) had_machines: bool,
 }
 
 /// The plan of a subscription as a reconcile read it from Azure Resource Manager. Resource Graph lags behind it.
@@ -96,6 +98,16 @@ pub(super) struct ScanTargets {
 pub(super) struct ScanTarget {
     pub(super) object: ScannedObject,
     scans: Scans,
+}
+
+impl ScanTarget {
+    /// Whether the last scan listed machines; before the first one of this process, whether the status shows some.
+    pub(super) fn had_machines(&self) -> bool {
+        let reading = self.scans.reading.as_ref();
+        reading.map_or(self.object.had_machines, |reading| {
+            reading.summary.tally.total(&Environment::ALL) > 0
+        })
+    }
 }
 
 impl ScanTargets {

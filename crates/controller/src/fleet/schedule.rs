@@ -182,6 +182,7 @@ impl ScanTargets {
                 plan_enabled: object.plan.enabled(),
                 fresh: kind == ScanReason::Requested,
                 unprotected: Arc::clone(&object.unprotected),
+                had_machines: known.had_machines(),
             });
         }
         // A stable order gives stable groups, and messages that can be compared.

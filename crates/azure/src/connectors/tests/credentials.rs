@@ -29,6 +29,7 @@ fn machines() -> ScanTarget {
         plan_enabled: None,
         fresh: false,
         unprotected: Arc::default(),
+        had_machines: false,
     }
 }
 

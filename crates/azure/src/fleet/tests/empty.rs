@@ -71,3 +71,55 @@ async fn a_scan_without_reconciles_reads_the_permissions_once() {
         assert_eq!(access[8], Access::Sufficient);
     }
 }
+
+const PERMISSIONS: &str = "/subscriptions/a/providers/Microsoft.Authorization/permissions";
+
+/// Scans subscription a, whose only machine was protected, after its row disappeared and `change` happened.
+async fn scan_emptied(azure: &Azure, change: impl FnOnce(&mut Stub)) -> Recording {
+    azure.scan(&["a"]).await;
+    {
+        let mut stub = azure.stub.lock().unwrap();
+        stub.rows.clear();
+        change(&mut stub);
+    }
+    let mut targets = targets(&["a"]);
+    targets[0].had_machines = true;
+    let recording = Recording::default();
+    azure.scanner.scan(&azure.arm, &targets, &recording).await;
+    recording
+}
+
+#[tokio::test]
+async fn rows_that_disappear_with_the_access_are_not_deleted_machines() {
+    let refused = (403, vec![], error("AuthorizationFailed"));
+    let nothing = json!({ "value": [{ "actions": [], "notActions": [] }] });
+    let answers = [
+        (refused, Err("AuthorizationFailed")),
+        (
+            (200, vec![], nothing),
+            Ok(Access::Missing(access::ACTIONS.to_vec())),
+        ),
+    ];
+    for (answer, expected) in answers {
+        let azure = Azure::of(Stub::new(&["a"]).vm("a", "a1", "Succeeded")).await;
+        let recording = scan_emptied(&azure, |stub| {
+            stub.resources.insert(PERMISSIONS.to_lowercase(), answer);
+        })
+        .await;
+        assert_eq!(azure.asked("/permissions"), 2, "the cached ones prove nothing");
+        match expected {
+            Err(code) => assert_eq!(recording.failure("a"), code),
+            Ok(access) => assert_eq!(recording.reading("a").access, access),
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_that_disappear_with_sufficient_permissions_are_deleted_machines() {
+    let azure = Azure::of(Stub::new(&["a"]).vm("a", "a1", "Succeeded")).await;
+    let recording = scan_emptied(&azure, |_| {}).await;
+    assert_eq!((recording.total("a"), azure.asked("/permissions")), (0, 2));
+    assert_eq!(recording.reading("a").access, Access::Sufficient);
+    azure.scan(&["a"]).await;
+    assert_eq!(azure.asked("/permissions"), 2, "it had no machine before");
+}

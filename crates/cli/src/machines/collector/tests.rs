@@ -49,6 +49,7 @@ fn target(id: &str) -> Target {
         plan_enabled: None,
         fresh: true,
         unprotected: Arc::default(),
+        had_machines: false,
     }
 }
 

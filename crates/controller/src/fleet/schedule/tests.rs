@@ -52,6 +52,7 @@ fn object(subscription: &str, client: &Arc<Client>) -> ScannedObject {
         plan: PlanReading::Unknown,
         credential: Ok(()),
         unprotected: Arc::default(),
+        had_machines: false,
     }
 }
 
@@ -389,6 +390,27 @@ fn the_machines_of_the_status_are_known_until_a_scan_of_the_identity_succeeds() 
     scan_targets.deregister("1");
     scan_targets.register("1".into(), named(&other), false, start);
     assert_eq!(known(&mut scan_targets), 1);
+}
+
+#[test]
+fn machines_of_the_status_count_until_the_first_result() {
+    let (mut scan_targets, start) = (ScanTargets::default(), Instant::now());
+    let one = client("a");
+    let shown = || ScannedObject {
+        had_machines: true,
+        ..object("s1", &one)
+    };
+    let at = |second| Timestamp::from_second(second).unwrap();
+    scan_targets.register("1".into(), shown(), false, start);
+    assert!(scan_targets.all["1"].had_machines());
+    let failed = Err(failure());
+    scan_targets.record_result("tenant/a", "1", "s1", failed, at(5), at(6));
+    assert!(scan_targets.all["1"].had_machines(), "nothing was read");
+    scan_targets.record_result("tenant/a", "1", "s1", Ok(reading(10, 0)), at(10), at(11));
+    scan_targets.register("1".into(), shown(), false, start);
+    assert!(!scan_targets.all["1"].had_machines());
+    scan_targets.record_result("tenant/a", "1", "s1", Ok(reading(20, 1)), at(20), at(21));
+    assert!(scan_targets.all["1"].had_machines());
 }
 
 #[test]
