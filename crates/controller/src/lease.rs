@@ -218,6 +218,13 @@ impl Candidate {
         });
         match released.await {
             Ok(Ok(())) => tracing::info!(lease = self.election.name, "the lease is released"),
+            // An uninstallation removes the permissions before the process ends.
+            Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
+                tracing::info!(
+                    lease = self.election.name,
+                    "the lease may not be released; it ends by itself"
+                );
+            }
             Ok(Err(error)) => {
                 let error = kube_error::described(&error);
                 tracing::warn!(error, "cannot release the lease; it ends by itself");
