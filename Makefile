@@ -29,6 +29,7 @@ help:
 	  '  make test-chart     test the Helm chart alone; UPDATE_SNAPSHOTS=1 writes what it renders' \
 	  '  make test-metrics   check the metrics page and the alert rules with promtool' \
 	  '  make test-cluster   test an installation with pods on a Kubernetes node of its own; needs root' \
+	  '  make test-gitops    test the operator under the real Flux; a repository, a commit, Azure' \
 	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make image          build the container image of a release in target/image, without a container engine (15 minutes)' \
 	  '  make image-emulator build the image of the emulator, for tests in a cluster' \
@@ -161,6 +162,12 @@ test-metrics:
 test-cluster:
 	@$(REQUIREMENTS) rust control-plane cluster
 	tests/cluster/run.sh $(CASES)
+
+# CASES=TEXT runs the cases whose names contain this text.
+.PHONY: test-gitops
+test-gitops:
+	@$(REQUIREMENTS) rust control-plane helm judge gitops
+	tests/gitops/run.sh $(CASES)
 
 .PHONY: quickstart
 quickstart:

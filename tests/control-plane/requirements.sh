@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks what this machine needs to build and test, and prints for each missing part the command that installs it.
 # Usage: requirements.sh [rust] [control-plane] [helm] [judge] [lint] [packing] [promtool] [image] [image-test]
-#   [workflows] [cluster]   (default: the first six)
+#   [workflows] [cluster] [gitops]   (default: the first six)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 missing=0
@@ -131,6 +131,18 @@ cluster() {
     "$(package "$(have apt-get && echo "libseccomp-dev pkg-config" || echo "libseccomp-devel pkgconf")")"
 }
 
+# The programs of tests/gitops.
+gitops() {
+  # Without a request it answers with an error.
+  case $(git http-backend </dev/null 2>/dev/null || true) in
+  Status:*) ;;
+  *) need "git with git-http-backend" "$(package "$(have apk && echo git-daemon || echo git)")" ;;
+  esac
+  have flock || need "flock" "$(package util-linux)"
+  "$here/../gitops/build.sh" --cached >/dev/null 2>&1 && return
+  need_go "the programs of Flux"
+}
+
 [ $# -gt 0 ] || set -- rust control-plane helm judge lint packing
 for part in "$@"; do
   case $part in
@@ -145,6 +157,7 @@ for part in "$@"; do
   image-test) image_test ;;
   workflows) workflows ;;
   cluster) cluster ;;
+  gitops) gitops ;;
   *) sed -n '3,4p' "$0" >&2; exit 2 ;;
   esac
 done

@@ -63,11 +63,22 @@ pub fn gitops_judge() -> Result<PathBuf, Error> {
     Ok(folder.join("judge"))
 }
 
+/// Path of the folder with a program of a `GitOps` tool, and of what it needs at run time.
+pub fn gitops_tool(program: &str) -> Result<PathBuf, Error> {
+    let script = "gitops/build.sh";
+    built_with(script, &[program], program, &format!("tests/{script} {program}"))
+}
+
 /// The folder that a script prints if it has built its programs before.
 fn built(script: &str, what: &str, command: &str) -> Result<PathBuf, Error> {
+    built_with(script, &[], what, command)
+}
+
+fn built_with(script: &str, arguments: &[&str], what: &str, command: &str) -> Result<PathBuf, Error> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join(script);
     let output = Command::new(&script)
         .arg("--cached")
+        .args(arguments)
         .output()
         .map_err(io(format!("run {}", script.display())))?;
     let folder = String::from_utf8_lossy(&output.stdout)
