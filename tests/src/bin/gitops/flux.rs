@@ -1,8 +1,14 @@
 //! Flux as two processes: source-controller, which fetches repositories, and kustomize-controller, which applies them.
 
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
 use serde_json::{Value, json};
 use serverprotection_tests::{
-    Error, binaries, env::Environment, error::io, process::Process, users::ADMIN, wait::eventually,
+    Error, binaries, env::Environment, error::io, process::Process, team::FIELD_MANAGER, users::ADMIN,
+    wait::eventually,
 };
 use std::{
     net::TcpListener,
@@ -15,6 +21,8 @@ use tokio::{process::Command, sync::Mutex};
 const STARTED: Duration = Duration::from_secs(60);
 /// Time limit of the end of a program before it is killed.
 const ENDED: Duration = Duration::from_secs(20);
+/// The namespace of Flux.
+const NAMESPACE: &str = "flux-system";
 const SOURCE: &str = "source-controller";
 const KUSTOMIZE: &str = "kustomize-controller";
 
@@ -26,7 +34,7 @@ pub(crate) struct Flux {
     /// Address of the metrics of kustomize-controller.
     metrics: String,
     /// The Kustomizations of a team in `deploy/gitops/flux`.
-    published: Vec<Value>,
+    pub(crate) published: Vec<Value>,
 }
 
 impl Flux {
@@ -48,7 +56,13 @@ impl Flux {
             ];
             plane.kubectl(&established).await?;
         }
-        plane.kubectl(&["create", "namespace", "flux-system"]).await?;
+        // A start that failed before may have created it.
+        let namespaces: Api<Namespace> = Api::all(environment.client.clone());
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        let apply = PatchParams::apply(FIELD_MANAGER);
+        namespaces
+            .patch(NAMESPACE, &apply, &Patch::Apply(namespace))
+            .await?;
         let folder = plane.folder().join("flux");
         std::fs::create_dir_all(folder.join("artifacts")).map_err(io("create the folder of Flux"))?;
         let storage = free_address()?;
@@ -122,7 +136,7 @@ fn program(path: &Path, environment: &Environment, folder: &Path) -> Result<Comm
     let mut command = Command::new(path);
     command
         .env("KUBECONFIG", environment.plane.kubeconfig(ADMIN)?)
-        .env("RUNTIME_NAMESPACE", "flux-system")
+        .env("RUNTIME_NAMESPACE", NAMESPACE)
         .env("HOME", folder)
         .env("TMPDIR", folder);
     Ok(command)

@@ -30,66 +30,48 @@ pub(crate) struct Followed<'g> {
 }
 
 impl<'g> Followed<'g> {
-    /// A team whose repository is empty, and not followed yet.
+    /// A team with an empty repository, which is a source of Flux. No Kustomization follows it yet.
     pub(crate) async fn team(gitops: &'g Gitops, name: &str) -> Result<Self, Error> {
         let flux = gitops.flux().await?;
         let (team, repository) = gitops.team(name).await?;
-        let objects = |kind| Objects::new(gitops.environment.client.clone(), &team.namespace, kind);
+        let [kustomizations, sources] = flux_objects(gitops, &team.namespace);
+        let source = json!({"url": repository.url, "ref": {"branch": BRANCH}, "interval": "1h"});
+        sources.apply(&team.namespace, source).await?;
         Ok(Self {
-            kustomizations: objects(kind(
-                "kustomize.toolkit.fluxcd.io",
-                "Kustomization",
-                "kustomizations",
-            )),
-            sources: objects(kind(
-                "source.toolkit.fluxcd.io",
-                "GitRepository",
-                "gitrepositories",
-            )),
             team,
             repository,
             flux,
+            kustomizations,
+            sources,
         })
     }
 
     /// Lets Flux follow the repository with one Kustomization, `all`.
     pub(crate) async fn follow(&self) -> Result<(), Error> {
-        self.follow_with(json!({})).await
+        self.follow_with(self.spec()?).await
     }
 
-    /// The same, with another spec of the Kustomization.
+    /// The same, with this spec of the Kustomization.
     pub(crate) async fn follow_with(&self, spec: Value) -> Result<(), Error> {
-        self.source().await?;
-        let mut whole = self.published("protections", "./")?;
-        let connectors = self.published("connectors", "./")?;
-        let checks = |spec: &Value| {
-            let checks = spec.get("healthCheckExprs").and_then(Value::as_array);
-            checks.cloned().unwrap_or_default()
+        self.kustomizations.apply("all", spec).await.map(drop)
+    }
+
+    /// The spec of the Kustomizations of `deploy/gitops/flux` for all kinds of objects. It waits less long.
+    pub(crate) fn spec(&self) -> Result<Value, Error> {
+        let checks = |published: &Value| {
+            let checks = published.pointer("/spec/healthCheckExprs");
+            checks.and_then(Value::as_array).cloned().unwrap_or_default()
         };
-        let all = [checks(&whole), checks(&connectors)].concat();
-        merge(
-            &mut whole,
-            json!({"healthCheckExprs": all, "targetNamespace": self.team.namespace}),
-        );
-        merge(&mut whole, spec);
-        self.kustomizations.apply("all", whole).await.map(drop)
-    }
-
-    /// The repository as a source of Flux.
-    pub(crate) async fn source(&self) -> Result<(), Error> {
-        let spec = json!({"url": self.repository.url, "ref": {"branch": BRANCH}, "interval": "1h"});
-        self.sources.apply(&self.team.namespace, spec).await.map(drop)
-    }
-
-    /// The spec of a Kustomization of `deploy/gitops/flux` for this repository. It waits less long.
-    pub(crate) fn published(&self, word: &str, path: &str) -> Result<Value, Error> {
-        let published = self.flux.published(word)?;
+        let published = self.flux.published("protections")?;
+        let connectors = self.flux.published("connectors")?;
         let mut spec = published.get("spec").cloned().unwrap_or_default();
         if let Some(fields) = spec.as_object_mut() {
             fields.remove("dependsOn");
         }
-        let ours = json!({"sourceRef": {"name": self.team.namespace}, "path": path,
-            "timeout": "30s", "retryInterval": "5s"});
+        let checks = [checks(&published), checks(&connectors)].concat();
+        let ours = json!({"sourceRef": {"name": self.team.namespace}, "path": "./",
+            "targetNamespace": self.team.namespace, "timeout": "30s", "retryInterval": "5s",
+            "healthCheckExprs": checks});
         merge(&mut spec, ours);
         Ok(spec)
     }
@@ -164,10 +146,10 @@ impl<'g> Followed<'g> {
 pub(crate) fn says(object: &Value, commit: &str, status: &str, reason: &str) -> Result<Value, String> {
     let attempted = object.pointer("/status/lastAttemptedRevision");
     let attempted = attempted.and_then(Value::as_str).unwrap_or_default();
-    let current = object.pointer("/metadata/generation") == object.pointer("/status/observedGeneration");
-    let is = |name: &str, value: &str| {
-        condition(object, "Ready").is_some_and(|ready| ready.get(name) == Some(&json!(value)))
-    };
+    let ready = condition(object, "Ready").cloned().unwrap_or_default();
+    // status.observedGeneration follows only a success.
+    let current = object.pointer("/metadata/generation") == ready.get("observedGeneration");
+    let is = |name: &str, value: &str| ready.get(name) == Some(&json!(value));
     if current && attempted.ends_with(commit) && is("status", status) && is("reason", reason) {
         return Ok(object.clone());
     }
@@ -179,6 +161,23 @@ pub(crate) fn message(object: &Value) -> &str {
     let ready = condition(object, "Ready");
     let message = ready.and_then(|ready| ready.get("message"));
     message.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The Kustomizations and the sources of a namespace.
+pub(crate) fn flux_objects(gitops: &Gitops, namespace: &str) -> [Objects; 2] {
+    let objects = |kind| Objects::new(gitops.environment.client.clone(), namespace, kind);
+    [
+        objects(kind(
+            "kustomize.toolkit.fluxcd.io",
+            "Kustomization",
+            "kustomizations",
+        )),
+        objects(kind(
+            "source.toolkit.fluxcd.io",
+            "GitRepository",
+            "gitrepositories",
+        )),
+    ]
 }
 
 fn kind(group: &str, kind: &str, plural: &str) -> ApiResource {

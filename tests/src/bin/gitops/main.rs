@@ -5,6 +5,9 @@
 mod azure;
 mod flux;
 mod flux_cases;
+mod flux_drift;
+mod flux_fleet;
+mod flux_prune;
 mod git_server;
 mod kustomization;
 mod repository;
@@ -22,6 +25,10 @@ const AT_ONCE: usize = 3;
 
 fn main() -> ExitCode {
     let mut cases: Vec<Case<Gitops>> = Vec::new();
+    // The slowest cases first; the largest one last, because it slows down the others.
+    cases.extend(flux_drift::cases());
+    cases.extend(flux_prune::cases());
     cases.extend(flux_cases::cases());
+    cases.extend(flux_fleet::cases());
     harness::run_at_once(AT_ONCE, Gitops::start, cases)
 }

@@ -1,7 +1,10 @@
 //! The times of a case: how long after a moment, such as a commit, something was seen.
 
 use serverprotection_tests::{Error, wait::eventually};
-use std::{fmt::Display, time::Instant};
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
 
 /// Collects the times of a case and prints them at its end, also when it fails.
 pub(crate) struct Steps {
@@ -43,7 +46,22 @@ impl Steps {
         F: FnMut() -> A,
         A: Future<Output = Result<T, E>>,
     {
-        let value = eventually(what, crate::TIMEOUT, attempt).await?;
+        self.until_within(crate::TIMEOUT, what, attempt).await
+    }
+
+    /// The same, for at most this long.
+    pub(crate) async fn until_within<T, E, F, A>(
+        &mut self,
+        limit: Duration,
+        what: &str,
+        attempt: F,
+    ) -> Result<T, Error>
+    where
+        E: Display,
+        F: FnMut() -> A,
+        A: Future<Output = Result<T, E>>,
+    {
+        let value = eventually(what, limit, attempt).await?;
         self.seen(what);
         Ok(value)
     }
