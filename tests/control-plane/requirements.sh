@@ -139,8 +139,9 @@ gitops() {
   *) need "git with git-http-backend" "$(package "$(have apk && echo git-daemon || echo git)")" ;;
   esac
   have flock || need "flock" "$(package util-linux)"
+  have redis-server || need "redis-server, which Argo CD needs" "$(package "$(have apt-get && echo redis-server || echo redis)")"
   "$here/../gitops/build.sh" --cached >/dev/null 2>&1 && return
-  need_go "the programs of Flux"
+  need_go "the programs of Flux and Argo CD"
 }
 
 [ $# -gt 0 ] || set -- rust control-plane helm judge lint packing

@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
-# Provides the programs of Flux, and what they need at run time, for tests/src/bin/gitops. Prints one folder for each
-# program, in the order of the arguments, as the last lines of stdout; everything else goes to stderr.
+# Provides the programs of Flux and Argo CD, and what they need at run time, for tests/src/bin/gitops. Prints one folder
+# for each program, in the order of the arguments, as the last lines of stdout; everything else goes to stderr.
 #   build.sh [PROGRAM…]            use the programs of the cache, or else build them; default: all
 #   build.sh --cached [PROGRAM…]   do not build; fail if one is not there
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 say() { printf 'gitops: %s\n' "$*" >&2; }
 
-all=(source-controller kustomize-controller)
+all=(source-controller kustomize-controller argocd kustomize kube-controller-manager)
 # Sets the folder of the program's go.mod, its package, and the minor version of Go 1 that the module needs.
 describe() { # program
   minor=26
   case $1 in
   source-controller | kustomize-controller) module=$here/$1 package=github.com/fluxcd/$1 ;;
+  argocd) module=$here/argocd package=github.com/argoproj/argo-cd/v3/cmd minor=27 ;;
+  # The repo-server of Argo CD calls it.
+  kustomize) module=$here/argocd package=sigs.k8s.io/kustomize/kustomize/v5 minor=27 ;;
+  # For its garbage collector: Argo CD deletes in the foreground.
+  kube-controller-manager) module=$here/../control-plane package=k8s.io/kubernetes/cmd/$1 ;;
   *)
     say "unknown program $1; there are: ${all[*]}"
     exit 2
@@ -26,6 +31,12 @@ files() { # program, folder
   source-controller | kustomize-controller)
     source=$(go list -m -f '{{.Dir}}' "$package")
     install -D -m 644 -t "$2/crds" "$source"/config/crd/bases/*.yaml
+    ;;
+  argocd)
+    source=$(go list -m -f '{{.Dir}}' "${package%/cmd}")
+    install -D -m 644 -t "$2/crds" "$source"/manifests/crds/{application,applicationset,appproject}-crd.yaml
+    # The repo-server calls them.
+    install -D -m 755 -t "$2/path" "$source"/hack/{git-verify,gpg}-wrapper.sh
     ;;
   esac
 }
