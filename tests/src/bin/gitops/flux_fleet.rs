@@ -2,6 +2,7 @@
 
 use crate::{
     kustomization::{Followed, flux_objects, says},
+    objects,
     repository::BRANCH,
     setting::Gitops,
     steps::{Steps, ensure},
@@ -173,7 +174,7 @@ async fn flux_applies_200_subscriptions_in_one_commit(gitops: Arc<Gitops>) -> Re
             fleet.write_protection(&format!("subscription-{number}"), spec)?;
         }
         let (writes, reconciles) = (
-            status_writes(&fleet),
+            objects::status_writes(team),
             fleet.flux.reconciles(&team.namespace).await?,
         );
         let commit = fleet
@@ -184,12 +185,14 @@ async fn flux_applies_200_subscriptions_in_one_commit(gitops: Arc<Gitops>) -> Re
             merge(&mut spec, json!({"timeout": "5m"}));
             fleet.follow_with(spec).await?;
         }
-        let applied = || count(&fleet, plan, false);
+        let applied = || objects::have(team, SUBSCRIPTIONS, plan, false);
         steps
             .until_within(ALL, "all objects are applied", applied)
             .await?;
         steps
-            .until_within(ALL, "all objects are Ready", || count(&fleet, plan, true))
+            .until_within(ALL, "all objects are Ready", || {
+                objects::have(team, SUBSCRIPTIONS, plan, true)
+            })
             .await?;
         let ready = || fleet.says(&commit, "True", "ReconciliationSucceeded");
         steps
@@ -197,7 +200,7 @@ async fn flux_applies_200_subscriptions_in_one_commit(gitops: Arc<Gitops>) -> Re
             .await?;
         steps.note(&format!(
             "{} status writes, {} reconciles of the Kustomization",
-            status_writes(&fleet) - writes,
+            objects::status_writes(team) - writes,
             fleet.flux.reconciles(&team.namespace).await? - reconciles,
         ));
         let plans = try_join_all(ids.iter().map(|id| gitops.environment.emulator.get(id))).await?;
@@ -208,35 +211,4 @@ async fn flux_applies_200_subscriptions_in_one_commit(gitops: Arc<Gitops>) -> Re
         ensure(wrong == 0, || format!("{wrong} subscriptions have another plan"))?;
     }
     Ok(())
-}
-
-/// Fails unless all objects of the team have this plan in their spec and, if asked for, are Ready with it.
-async fn count(fleet: &Followed<'_>, plan: &str, ready: bool) -> Result<(), Error> {
-    let objects = fleet.team.api().list(&kube::api::ListParams::default()).await?;
-    let reached = objects.items.iter().filter(|object| {
-        let data = &object.data;
-        let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
-        let is_ready = |condition: &Value| {
-            condition.get("type") == Some(&json!("Ready")) && condition.get("status") == Some(&json!("True"))
-        };
-        let observed = data.pointer("/status/observedGeneration").and_then(Value::as_i64);
-        let current = observed.is_some() && observed == object.metadata.generation;
-        let has_plan = data.pointer("/spec/plan/tier") == Some(&json!(plan));
-        has_plan && (!ready || (current && conditions.is_some_and(|all| all.iter().any(is_ready))))
-    });
-    let reached = reached.count();
-    ensure(reached == SUBSCRIPTIONS, || {
-        format!("{reached} of {SUBSCRIPTIONS}")
-    })
-}
-
-/// How many recorded versions of the team's objects have another status than the version before.
-fn status_writes(fleet: &Followed<'_>) -> usize {
-    let versions = fleet.team.history();
-    let mut last: std::collections::BTreeMap<&str, &Value> = std::collections::BTreeMap::new();
-    let changed = versions.iter().filter(|version| {
-        let before = last.insert(&version.uid, &version.status);
-        before.is_some_and(|before| *before != version.status)
-    });
-    changed.count()
 }

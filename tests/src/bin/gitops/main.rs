@@ -10,6 +10,7 @@ mod flux_fleet;
 mod flux_prune;
 mod git_server;
 mod kustomization;
+mod objects;
 mod repository;
 mod setting;
 mod steps;
