@@ -2,6 +2,7 @@
 //! repository, a namespace and a subscription of its own.
 #![allow(clippy::print_stdout, reason = "the output of this program is for the user")]
 
+mod argo;
 mod azure;
 mod flux;
 mod flux_cases;
@@ -31,5 +32,6 @@ fn main() -> ExitCode {
     cases.extend(flux_prune::cases());
     cases.extend(flux_cases::cases());
     cases.extend(flux_fleet::cases());
+    cases.extend(argo::cases());
     harness::run_at_once(AT_ONCE, Gitops::start, cases)
 }

@@ -1,7 +1,8 @@
 //! What the cases share: control plane, emulated Azure, controller, a git server, and the tools, each from the first
 //! case that uses it.
 
-use crate::{flux::Flux, git_server::GitServer, repository::Repository};
+use crate::{argo::ArgoCd, flux::Flux, git_server::GitServer, repository::Repository};
+use serde_json::Value;
 use serverprotection_tests::{
     Error,
     env::{Environment, Options},
@@ -17,6 +18,7 @@ pub(crate) struct Gitops {
     pub(crate) environment: Environment,
     git: GitServer,
     flux: OnceCell<Flux>,
+    argo: OnceCell<ArgoCd>,
 }
 
 impl Gitops {
@@ -35,6 +37,7 @@ impl Gitops {
             environment,
             git,
             flux: OnceCell::new(),
+            argo: OnceCell::new(),
         })
     }
 
@@ -43,11 +46,28 @@ impl Gitops {
         self.flux.get_or_try_init(|| Flux::start(&self.environment)).await
     }
 
+    /// Argo CD, likewise.
+    pub(crate) async fn argo(&self) -> Result<&ArgoCd, Error> {
+        self.argo
+            .get_or_try_init(|| ArgoCd::start(&self.environment))
+            .await
+    }
+
     /// A namespace with a subscription, and an empty repository of the same name.
     pub(crate) async fn team(&self, name: &str) -> Result<(Team<'_>, Repository), Error> {
-        let team = self.environment.team(name).await?;
-        let repository = Repository::create(&self.git, &team.namespace).await?;
+        self.team_with(name, Value::Null).await
+    }
+
+    /// The same, with more about the subscription, as in a seed.
+    pub(crate) async fn team_with(&self, name: &str, more: Value) -> Result<(Team<'_>, Repository), Error> {
+        let team = self.environment.team_with(name, more).await?;
+        let repository = self.repository(&team.namespace).await?;
         Ok((team, repository))
+    }
+
+    /// An empty repository.
+    pub(crate) async fn repository(&self, name: &str) -> Result<Repository, Error> {
+        Repository::create(&self.git, name).await
     }
 }
 
@@ -58,6 +78,14 @@ impl Setting for Gitops {
             flux.stop().await;
             if failed {
                 for log in keep(&flux.logs()) {
+                    eprintln!("log kept: {}", log.display());
+                }
+            }
+        }
+        if let Some(argo) = self.argo.get() {
+            argo.stop().await;
+            if failed {
+                for log in keep(&argo.logs()) {
                     eprintln!("log kept: {}", log.display());
                 }
             }
