@@ -29,7 +29,7 @@ help:
 	  '  make test-chart     test the Helm chart alone; UPDATE_SNAPSHOTS=1 writes what it renders' \
 	  '  make test-metrics   check the metrics page and the alert rules with promtool' \
 	  '  make test-cluster   test an installation with pods on a Kubernetes node of its own; needs root' \
-	  '  make test-gitops    test the operator under the real Flux; a repository, a commit, Azure' \
+	  '  make test-gitops    test the operator under the real Flux and Argo CD: a repository, a commit, Azure' \
 	  '  make bench          measure memory, time and requests with 1000 objects and 100,000 machines' \
 	  '  make image          build the container image of a release in target/image, without a container engine (15 minutes)' \
 	  '  make image-emulator build the image of the emulator, for tests in a cluster' \
