@@ -20,6 +20,9 @@ const STATUS_WRITES: [&str; 2] = [
     "serverprotection_status_patches_total",
 ];
 
+/// The process writes without a Lease.
+const NO_ELECTION: &str = "--no-leader-election";
+
 /// Options of a controller.
 #[derive(Clone, Debug, Default)]
 pub struct ControllerOptions {
@@ -77,6 +80,14 @@ impl Replica {
     }
 }
 
+/// Whether the help of another program names this flag.
+fn knows(program: &Path, flag: &str) -> bool {
+    let help = std::process::Command::new(program)
+        .args(["controller", "--help"])
+        .output();
+    help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains(flag))
+}
+
 /// A running controller.
 #[derive(Debug)]
 pub struct ControllerProcess {
@@ -100,9 +111,9 @@ impl ControllerProcess {
         };
         let election = match (&options.replica, &options.program) {
             (Some(replica), _) => replica.flags(),
-            // An older version may not know the flag.
-            (None, Some(_)) => Vec::new(),
-            (None, None) => vec!["--no-leader-election".to_owned()],
+            // Version 0.1.0 does not know the flag.
+            (None, Some(program)) if !knows(program, NO_ELECTION) => Vec::new(),
+            (None, _) => vec![NO_ELECTION.to_owned()],
         };
         let mut command = Command::new(program);
         command
