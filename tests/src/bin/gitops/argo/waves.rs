@@ -14,7 +14,6 @@ use crate::{
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, cases,
-    error::io,
     harness::Case,
     recorder::Version,
     team::{Team, merge},
@@ -24,8 +23,6 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 /// The namespace of the samples.
 const SAMPLES: &str = "defender";
-/// The account of the samples.
-const ACCOUNT: &str = "123456789012";
 /// Name of the connector of the other cases.
 const CONNECTOR: &str = "account";
 
@@ -44,10 +41,6 @@ async fn argo_cd_applies_the_published_example_in_waves(gitops: Arc<Gitops>) -> 
     let example = format!("{PUBLISHED}/example");
     copy(&repository, Path::new(&example))?;
     copy(&repository, Path::new("deploy/samples"))?;
-    // The connector of deploy/gitops/fleet has the same account.
-    let connector = "deploy/samples/5-security-connector.yaml";
-    let sample = std::fs::read_to_string(repository.folder().join(connector)).map_err(io("read a sample"))?;
-    repository.write_text(connector, &sample.replace(ACCOUNT, "210987654321"))?;
     let revision = repository.commit("the samples").await?;
     steps.begin("the Application is created");
     let source = json!({"spec": {"source": {"path": example}}});
