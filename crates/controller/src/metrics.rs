@@ -229,6 +229,11 @@ impl Metrics {
     pub(crate) fn watch_failed(&self, kind: &'static str) {
         self.watch_errors.get_or_create(&KindLabel { kind }).inc();
     }
+
+    #[cfg(test)]
+    pub(crate) fn watch_errors(&self, kind: &'static str) -> u64 {
+        self.watch_errors.get_or_create(&KindLabel { kind }).get()
+    }
 }
 
 fn outcome_labels(kind: &'static str, outcome: Outcome) -> OutcomeLabels {

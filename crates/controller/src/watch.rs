@@ -287,8 +287,18 @@ impl Errors {
             Err(error) => error,
         };
         let kind = self.kind;
+        // Routine: the API server keeps changes for minutes, and none across a change of the definition.
+        if code(&error) == Some(410) {
+            tracing::info!(
+                error = described(&error),
+                kind,
+                "the watch expired; listing again"
+            );
+            return None;
+        }
         self.metrics.watch_failed(kind);
-        if !is_not_found(&error) {
+        // Without the definition, the API server has no such resource.
+        if code(&error) != Some(404) {
             tracing::warn!(error = described(&error), kind, "watch error; retrying");
             return None;
         }
@@ -304,14 +314,14 @@ impl Errors {
     }
 }
 
-/// The API server has no such resource: the CRD is not installed, or it was deleted.
-fn is_not_found(error: &watcher::Error) -> bool {
+/// The code with which the API server refused to list or to watch.
+fn code(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => status.code == 404,
-        _ => false,
+        | watcher::Error::WatchError(status) => Some(status.code),
+        _ => None,
     }
 }
 
@@ -454,6 +464,16 @@ mod tests {
     }
 
     #[test]
+    fn a_watch_that_expired_is_no_error() {
+        let metrics = Arc::new(Metrics::new(false));
+        let mut errors = Errors::new("ServerProtection", Listed::default(), Arc::clone(&metrics));
+        for (error, counted) in [(410, 0), (500, 1), (410, 1), (404, 2)] {
+            assert!(errors.logged::<()>(Err(failure(error))).is_none());
+            assert_eq!(metrics.watch_errors("ServerProtection"), counted, "{error}");
+        }
+    }
+
+    #[test]
     fn a_missing_kind_is_noticed() {
         let listed = Listed::default();
         let mut errors = Errors::new("ServerProtection", listed.clone(), Arc::new(Metrics::new(false)));
@@ -465,6 +485,6 @@ mod tests {
             code: 404,
             ..Status::default()
         };
-        assert!(is_not_found(&watcher::Error::WatchError(Box::new(status))));
+        assert_eq!(code(&watcher::Error::WatchError(Box::new(status))), Some(404));
     }
 }
