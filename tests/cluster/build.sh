@@ -53,32 +53,9 @@ if complete "$folder"; then # the other process built it
   exit
 fi
 work=$(mktemp -d "$cache/.build.XXXXXX")
-building=
-trap '[ -z "$building" ] || kill "$building" 2>/dev/null || true; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+# shellcheck source-path=SCRIPTDIR source=../build-step.sh
+. "$here/../build-step.sh"
 mkdir "$work/bin"
-step() { # folder of the module, programs, command…
-  local module=$1 what=$2 began=$SECONDS status=0 next
-  shift 2
-  say "building $what with $go"
-  (cd "$module" && exec "$@") >"$work/log" 2>&1 &
-  building=$!
-  next=$((SECONDS + 15))
-  while kill -0 "$building" 2>/dev/null; do
-    sleep 1
-    if [ "$SECONDS" -ge "$next" ]; then
-      say "still building $what, $((SECONDS - began)) s so far"
-      next=$((SECONDS + 15))
-    fi
-  done
-  wait "$building" || status=$?
-  building=
-  [ "$status" -eq 0 ] || {
-    tail -n 30 "$work/log" >&2
-    say "cannot build $what"
-    exit "$status"
-  }
-}
 
 kubernetes=$(sed -nE 's/^\tk8s.io\/kubernetes (v[0-9.]+).*/\1/p' "$control_plane/go.mod")
 version=k8s.io/component-base/version
@@ -86,12 +63,12 @@ minor=${kubernetes#v1.}
 stamp="-s -w -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=${minor%.*} -X $version.gitTreeState=clean"
 [ -n "${GOMODCACHE:-}${GOPATH:-}" ] || [ -w "${HOME:-/nonexistent}" ] || export GOMODCACHE=${cache%/*}/go-modules
 export GOFLAGS=-mod=readonly GOWORK=off
-say "building the programs of a node. Takes about 3 minutes on 2 cores, once; stored in $folder"
+say "building the programs of a node with $go. Takes about 3 minutes on 2 cores, once; stored in $folder"
 static=(env CGO_ENABLED=0 go build -trimpath -o "$work/bin/")
-step "$control_plane" "kubelet, kube-controller-manager, kube-scheduler and kube-proxy $kubernetes" "${static[@]}" -ldflags "$stamp" \
+step "building kubelet, kube-controller-manager, kube-scheduler and kube-proxy $kubernetes" "$control_plane" "${static[@]}" -ldflags "$stamp" \
   k8s.io/kubernetes/cmd/{kubelet,kube-controller-manager,kube-scheduler,kube-proxy}
-step "$here/containerd" "containerd" "${static[@]}" -ldflags "-s -w" -tags "no_btrfs no_devmapper no_zfs" tool
-step "$here/runc" "runc" env CGO_ENABLED=1 go build -trimpath -o "$work/bin/" -ldflags "-s -w" -tags seccomp tool
+step "building containerd" "$here/containerd" "${static[@]}" -ldflags "-s -w" -tags "no_btrfs no_devmapper no_zfs" tool
+step "building runc" "$here/runc" env CGO_ENABLED=1 go build -trimpath -o "$work/bin/" -ldflags "-s -w" -tags seccomp tool
 complete "$work/bin" || {
   say "not all programs were built: $(ls "$work/bin")"
   exit 1

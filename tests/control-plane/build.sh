@@ -7,7 +7,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 kubernetes=v1.36.3 # the reported version; go.mod pins the code
 oldest_minor=33    # the oldest server with all features that the CRDs and policies use
-say() { printf '%s\n' "$*" >&2; }
+say() { printf 'control plane: %s\n' "$*" >&2; }
 
 # Only the version of the server matters: an older kubectl works, an older server does not.
 suitable() { # kube-apiserver etcd kubectl
@@ -21,14 +21,14 @@ folder_suitable() { suitable "$1/kube-apiserver" "$1/etcd" "$1/kubectl"; }
 
 if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
   if folder_suitable "$KUBEBUILDER_ASSETS"; then
-    say "control plane: KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS"
+    say "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS"
     (cd "$KUBEBUILDER_ASSETS" && pwd)
     exit
   fi
-  say "control plane: KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no kube-apiserver >= 1.$oldest_minor with etcd and kubectl next to it: not used"
+  say "KUBEBUILDER_ASSETS=$KUBEBUILDER_ASSETS has no kube-apiserver >= 1.$oldest_minor with etcd and kubectl next to it: not used"
 fi
 if server=$(command -v kube-apiserver) && folder_suitable "$(dirname "$server")"; then
-  say "control plane: $(dirname "$server") (from PATH)"
+  say "$(dirname "$server") (from PATH)"
   dirname "$server"
   exit
 fi
@@ -52,7 +52,7 @@ else
   done
 fi
 if [ -n "$folder" ] && folder_suitable "$folder"; then
-  say "control plane: $folder"
+  say "$folder"
   printf '%s\n' "$folder"
   exit
 fi
@@ -61,7 +61,7 @@ if [ "${1:-}" = --cached ]; then
   exit 3
 fi
 if [ -z "${go:-}" ]; then
-  say "control plane: Go is missing (1.26 or newer; it builds kube-apiserver, etcd and kubectl)."
+  say "Go is missing (1.26 or newer; it builds kube-apiserver, etcd and kubectl)."
   say "Install it with:  curl -fsSL https://go.dev/dl/go1.26.8.linux-$(uname -m | sed 's/x86_64/amd64/;s/aarch64/arm64/').tar.gz | sudo tar -C /usr/local -xz && export PATH=\$PATH:/usr/local/go/bin"
   say "or set KUBEBUILDER_ASSETS to a folder with kube-apiserver (>= 1.$oldest_minor), etcd and kubectl."
   exit 1
@@ -71,7 +71,7 @@ mkdir -p "$cache"
 if command -v flock >/dev/null; then
   exec 9>"$cache/.lock"
   flock -n 9 || {
-    say "control plane: waiting for another build"
+    say "waiting for another build"
     flock 9
   }
 fi
@@ -81,34 +81,10 @@ if folder_suitable "$folder"; then # the other process built it
 fi
 
 work=$(mktemp -d "$cache/.build.XXXXXX")
-building=
-trap '[ -z "$building" ] || kill "$building" 2>/dev/null || true; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
-cd "$here"
+# shellcheck source-path=SCRIPTDIR source=../build-step.sh
+. "$here/../build-step.sh"
 began=$SECONDS
-step() { # what command…
-  local what=$1 status=0
-  shift
-  say "control plane: $what"
-  "$@" >"$work/log" 2>&1 &
-  building=$!
-  local next=$((SECONDS + 15))
-  while kill -0 "$building" 2>/dev/null; do
-    sleep 1
-    if [ "$SECONDS" -ge "$next" ]; then
-      say "control plane: still $what, $((SECONDS - began)) s so far"
-      next=$((SECONDS + 15))
-    fi
-  done
-  wait "$building" || status=$?
-  building=
-  [ "$status" -eq 0 ] || {
-    tail -n 30 "$work/log" >&2
-    say "control plane: failed while $what"
-    exit "$status"
-  }
-}
-say "control plane: building kube-apiserver $kubernetes, etcd and kubectl with $go. Takes about 4 minutes on 2 cores, once; stored in $folder"
+say "building kube-apiserver $kubernetes, etcd and kubectl with $go. Takes about 4 minutes on 2 cores, once; stored in $folder"
 module=k8s.io/component-base/version
 minor=${kubernetes#v1.}
 stamp="-s -w -X $module.gitVersion=$kubernetes -X $module.gitMajor=1 -X $module.gitMinor=${minor%.*} -X $module.gitTreeState=clean"
@@ -116,15 +92,15 @@ mkdir "$work/bin"
 # Go puts the build cache into XDG_CACHE_HOME, but the module cache into the home folder, which must be writable.
 [ -n "${GOMODCACHE:-}${GOPATH:-}" ] || [ -w "${HOME:-/nonexistent}" ] || export GOMODCACHE=${cache%/*}/go-modules
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
-step "downloading the Go modules" go mod download
-step "compiling (three programs)" go build -trimpath -ldflags "$stamp" -o "$work/bin/" \
+step "downloading the Go modules" "$here" go mod download
+step "compiling (three programs)" "$here" go build -trimpath -ldflags "$stamp" -o "$work/bin/" \
   go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kubectl # go.mod has the programs of tests/cluster too
 mv "$work/bin/server" "$work/bin/etcd" # the module path ends in /server
 folder_suitable "$work/bin" || {
-  say "control plane: the built programs do not report the expected version"
+  say "the built programs do not report the expected version"
   exit 1
 }
 rm -rf "$folder"
 mv "$work/bin" "$folder" # a rename: a folder of this name is always complete
-say "control plane: built in $((SECONDS - began)) s"
+say "built in $((SECONDS - began)) s"
 printf '%s\n' "$folder"

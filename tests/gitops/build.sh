@@ -77,16 +77,15 @@ command -v go >/dev/null || {
 
 mkdir -p "$cache"
 work=$(mktemp -d "$cache/.build.XXXXXX")
-building=
-trap '[ -z "$building" ] || kill "$building" 2>/dev/null || true; rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+# shellcheck source-path=SCRIPTDIR source=../build-step.sh
+. "$here/../build-step.sh"
 # Go puts the build cache into XDG_CACHE_HOME, but the module cache into the home folder, which must be writable.
 [ -n "${GOMODCACHE:-}${GOPATH:-}" ] || [ -w "${HOME:-/nonexistent}" ] || export GOMODCACHE=${cache%/*}/go-modules
 export CGO_ENABLED=0 GOFLAGS=-mod=readonly GOWORK=off
 toolchain=$(cd / && go env GOTOOLCHAIN)
 installed=$(cd / && go env GOVERSION | sed -nE 's/^go1\.([0-9]+).*/\1/p')
 build() { # program
-  local began=$SECONDS status=0 next folder
+  local began=$SECONDS folder
   describe "$1"
   folder=$(folder_of "$1")
   exec 9>"$cache/.lock-$1"
@@ -98,24 +97,8 @@ build() { # program
   # An older Go downloads the one that the module needs, like a module.
   export GOTOOLCHAIN=$toolchain
   [ "$minor" -le "$installed" ] || GOTOOLCHAIN=go1.$minor.3
-  say "building $1. Takes up to 7 minutes on 2 cores, once; stored in $folder"
-  (cd "$module" && exec go build -trimpath -ldflags "-s -w" -o "$work/$1/$1" "$package") >"$work/log" 2>&1 &
-  building=$!
-  next=$((SECONDS + 30))
-  while kill -0 "$building" 2>/dev/null; do
-    sleep 1
-    if [ "$SECONDS" -ge "$next" ]; then
-      say "still building $1, $((SECONDS - began)) s so far"
-      next=$((SECONDS + 30))
-    fi
-  done
-  wait "$building" || status=$?
-  building=
-  [ "$status" -eq 0 ] || {
-    tail -n 30 "$work/log" >&2
-    say "cannot build $1"
-    exit "$status"
-  }
+  say "$1 takes up to 7 minutes on 2 cores, once; stored in $folder"
+  step "building $1" "$module" go build -trimpath -ldflags "-s -w" -o "$work/$1/$1" "$package"
   (cd "$module" && files "$1" "$work/$1")
   rm -rf "$folder"
   mv "$work/$1" "$folder" # a rename: a folder of this name is always complete
