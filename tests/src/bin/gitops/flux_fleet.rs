@@ -1,13 +1,13 @@
 //! Whole repositories under Flux: the reference repository, 200 subscriptions, and the rendered chart.
 
 use crate::{
+    azure,
     kustomization::{Followed, flux_objects, says},
     objects,
     repository::BRANCH,
     setting::Gitops,
     steps::{Steps, ensure},
 };
-use futures::future::try_join_all;
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error, binaries, cases,
@@ -20,7 +20,6 @@ use serverprotection_tests::{
 };
 use std::{sync::Arc, time::Duration};
 use tokio::process::Command;
-use uuid::Uuid;
 
 /// Subscriptions of the large commit.
 const SUBSCRIPTIONS: usize = 200;
@@ -157,17 +156,7 @@ async fn flux_applies_200_subscriptions_in_one_commit(gitops: Arc<Gitops>) -> Re
     let mut steps = Steps::of("flux: 200 subscriptions in one commit");
     let fleet = Followed::team(&gitops, "many").await?;
     let team = &fleet.team;
-    let ids: Vec<String> = (0..SUBSCRIPTIONS).map(|_| Uuid::new_v4().to_string()).collect();
-    let seed = |id: &String| {
-        json!({"subscriptionId": id, "tenantId": TENANT, "displayName": id,
-            "roleAssignments": {team.client_id.clone(): ["Owner"]}})
-    };
-    let seeds: Vec<Value> = ids.iter().map(seed).collect();
-    gitops
-        .environment
-        .emulator
-        .seed(json!({"subscriptions": seeds}))
-        .await?;
+    let ids = azure::subscriptions(team, SUBSCRIPTIONS).await?;
     for (round, plan) in ["P1", "P2"].into_iter().enumerate() {
         for (number, id) in ids.iter().enumerate() {
             let spec = json!({"subscriptionId": id, "plan": {"tier": plan}});
@@ -203,12 +192,7 @@ async fn flux_applies_200_subscriptions_in_one_commit(gitops: Arc<Gitops>) -> Re
             objects::status_writes(team) - writes,
             fleet.flux.reconciles(&team.namespace).await? - reconciles,
         ));
-        let plans = try_join_all(ids.iter().map(|id| gitops.environment.emulator.get(id))).await?;
-        let wrong = plans
-            .iter()
-            .filter(|azure| azure.pointer("/pricings/VirtualMachines/subPlan") != Some(&json!(plan)));
-        let wrong = wrong.count();
-        ensure(wrong == 0, || format!("{wrong} subscriptions have another plan"))?;
+        azure::all_have_plan(team, &ids, plan).await?;
     }
     Ok(())
 }

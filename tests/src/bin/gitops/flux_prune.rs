@@ -2,12 +2,12 @@
 
 use crate::{
     azure,
-    kustomization::Followed,
+    kustomization::{Followed, message},
     setting::Gitops,
     steps::{Steps, ensure},
 };
 use serde_json::{Value, json};
-use serverprotection_tests::{Error, cases, harness::Case, objects::condition};
+use serverprotection_tests::{Error, cases, harness::Case};
 use std::sync::Arc;
 
 pub(crate) fn cases() -> Vec<Case<Gitops>> {
@@ -54,8 +54,7 @@ async fn flux_prunes_with_retain_and_azure_stays(gitops: Arc<Gitops>) -> Result<
     steps.seen("both objects are gone");
     fleet.ready(&mut steps, &commit).await?;
     azure::has_plan(&fleet.team, "P2").await?;
-    let connector = azure::connector(&fleet.team, "account").await?;
-    ensure(connector.is_some(), || "the connector is gone".into())?;
+    azure::is_connected(&fleet.team, "account", true).await?;
     let after = azure::writes(&fleet.team).await?.len();
     ensure(after == writes, || format!("{} writes", after - writes))
 }
@@ -72,16 +71,10 @@ async fn waiting<'g>(
     let commit = fleet.push(steps, "a connector with the policy Delete").await?;
     fleet.follow().await?;
     fleet.ready(steps, &commit).await?;
-    lock(&fleet, json!("ReadOnly")).await?;
+    azure::lock(&fleet.team, json!("ReadOnly")).await?;
     fleet.repository.remove("account")?;
     let commit = fleet.push(steps, "remove it, while Azure has a lock").await?;
-    let waits = |object: &Value| {
-        let ready = condition(object, "Ready");
-        let message = ready
-            .and_then(|ready| ready.get("message"))
-            .and_then(Value::as_str);
-        message.is_some_and(|message| message.contains("not deleted yet"))
-    };
+    let waits = |object: &Value| message(object).contains("not deleted yet");
     let connectors = fleet.team.connectors();
     connectors
         .until_holds("account", "a deletion that waits", crate::TIMEOUT, waits)
@@ -90,10 +83,17 @@ async fn waiting<'g>(
     Ok((fleet, commit))
 }
 
-async fn lock(fleet: &Followed<'_>, level: Value) -> Result<(), Error> {
-    let emulator = &fleet.team.environment.emulator;
-    let change = json!({"lockLevel": level});
-    emulator.set(&fleet.team.subscription, change).await.map(drop)
+/// Removes the lock, and waits until the object of the connector is gone.
+async fn unlock(fleet: &Followed<'_>, steps: &mut Steps) -> Result<(), Error> {
+    azure::lock(&fleet.team, Value::Null).await?;
+    steps.begin("the lock is removed");
+    fleet
+        .team
+        .connectors()
+        .until_gone("account", crate::TIMEOUT)
+        .await?;
+    steps.seen("the object is gone");
+    Ok(())
 }
 
 async fn flux_prunes_a_connector_that_waits_for_azure(gitops: Arc<Gitops>) -> Result<(), Error> {
@@ -105,20 +105,9 @@ async fn flux_prunes_a_connector_that_waits_for_azure(gitops: Arc<Gitops>) -> Re
         .team
         .until_events(&["DeletionWaits"], crate::TIMEOUT)
         .await?;
-    let connector = azure::connector(&fleet.team, "account").await?;
-    ensure(connector.is_some(), || "the connector is gone".into())?;
-    lock(&fleet, Value::Null).await?;
-    steps.begin("the lock is removed");
-    fleet
-        .team
-        .connectors()
-        .until_gone("account", crate::TIMEOUT)
-        .await?;
-    steps.seen("the object is gone");
-    let connector = azure::connector(&fleet.team, "account").await?;
-    ensure(connector.is_none(), || {
-        format!("the connector is still there: {connector:?}")
-    })?;
+    azure::is_connected(&fleet.team, "account", true).await?;
+    unlock(&fleet, &mut steps).await?;
+    azure::is_connected(&fleet.team, "account", false).await?;
     azure::has_plan(&fleet.team, "P2").await
 }
 
@@ -151,14 +140,7 @@ async fn coming_back<'g>(
     let commit = fleet.push(steps, "add it again").await?;
     let progresses = || fleet.says(&commit, "Unknown", "Progressing");
     steps.until("the Kustomization waits", progresses).await?;
-    lock(&fleet, Value::Null).await?;
-    steps.begin("the lock is removed");
-    fleet
-        .team
-        .connectors()
-        .until_gone("account", crate::TIMEOUT)
-        .await?;
-    steps.seen("the object is gone");
+    unlock(&fleet, steps).await?;
     Ok((fleet, commit))
 }
 
@@ -172,8 +154,7 @@ async fn is_made_anew(fleet: &Followed<'_>, steps: &mut Steps, commit: &str) -> 
         .await?;
     steps.seen("the object is Ready");
     fleet.ready(steps, commit).await?;
-    let connector = azure::connector(&fleet.team, "account").await?;
-    ensure(connector.is_some(), || "there is no connector".into())
+    azure::is_connected(&fleet.team, "account", true).await
 }
 
 async fn a_rename_under_flux_keeps_the_protection(gitops: Arc<Gitops>) -> Result<(), Error> {

@@ -156,7 +156,7 @@ pub(crate) fn says(object: &Value, commit: &str, status: &str, reason: &str) -> 
     Err(object.get("status").map(Value::to_string).unwrap_or_default())
 }
 
-/// The message of the condition Ready.
+/// The message of the condition Ready of an object.
 pub(crate) fn message(object: &Value) -> &str {
     let ready = condition(object, "Ready");
     let message = ready.and_then(|ready| ready.get("message"));

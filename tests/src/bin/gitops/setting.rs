@@ -74,20 +74,18 @@ impl Gitops {
 impl Setting for Gitops {
     /// Stops the tools first: they use the servers of the environment.
     async fn stop(&self, failed: bool) -> Result<(), Error> {
+        let mut logs = Vec::new();
         if let Some(flux) = self.flux.get() {
             flux.stop().await;
-            if failed {
-                for log in keep(&flux.logs()) {
-                    eprintln!("log kept: {}", log.display());
-                }
-            }
+            logs.extend(flux.logs());
         }
         if let Some(argo) = self.argo.get() {
             argo.stop().await;
-            if failed {
-                for log in keep(&argo.logs()) {
-                    eprintln!("log kept: {}", log.display());
-                }
+            logs.extend(argo.logs());
+        }
+        if failed {
+            for log in keep(&logs) {
+                eprintln!("log kept: {}", log.display());
             }
         }
         self.environment.stop(failed).await

@@ -197,6 +197,14 @@ pub(crate) fn operation(application: &Value) -> (&str, &str) {
     )
 }
 
+/// Fails if another sync began between these two states of an Application.
+pub(crate) fn same_sync(before: &Value, after: &Value) -> Result<(), Error> {
+    let started = "/status/operationState/startedAt";
+    ensure(before.pointer(started) == after.pointer(started), || {
+        "it synced again".into()
+    })
+}
+
 fn summary(application: &Value) -> String {
     let (phase, message) = operation(application);
     let resources = application.pointer("/status/resources").unwrap_or(&Value::Null);

@@ -1,7 +1,7 @@
 //! The operator itself: Argo CD renders the chart and applies it.
 
 use super::{
-    application::{Application, object_health, sync},
+    application::{Application, object_health, same_sync, sync},
     copy, text,
 };
 use crate::{
@@ -60,12 +60,9 @@ async fn argo_cd_installs_the_chart_and_finds_no_drift(gitops: Arc<Gitops>) -> R
             format!("{kind} {name} is {health}: {message}")
         })?;
     }
-    let operation = "/status/operationState/startedAt";
     let refreshed = application.refreshed().await?;
     ensure(sync(&refreshed) == "Synced", || format!("drift: {refreshed:#}"))?;
-    ensure(refreshed.pointer(operation) == object.pointer(operation), || {
-        "it synced again".into()
-    })?;
+    same_sync(&object, &refreshed)?;
     steps.seen("a refresh finds no drift");
     application.forget().await
 }

@@ -6,7 +6,7 @@ use super::{
     text,
 };
 use crate::{
-    azure::{connector, has_plan, writes},
+    azure::{has_plan, is_connected, lock, writes},
     setting::Gitops,
     steps::{Steps, ensure},
 };
@@ -24,12 +24,6 @@ pub(crate) fn cases() -> Vec<Case<Gitops>> {
         argo_cd_creates_an_object_again_that_returns_while_it_is_deleted,
         argo_cd_renames_an_object_and_the_protection_stays,
     ]
-}
-
-/// Fails unless the connector is in Azure, or is not.
-async fn connected(team: &Team<'_>, expected: bool) -> Result<(), Error> {
-    let found = connector(team, CONNECTOR).await?;
-    ensure(found.is_some() == expected, || format!("Azure has {found:?}"))
 }
 
 async fn argo_cd_prunes_and_azure_stays(gitops: Arc<Gitops>) -> Result<(), Error> {
@@ -66,7 +60,7 @@ async fn with_connector<'g>(gitops: &'g Gitops, name: &str) -> Result<Protected<
     let fleet = Protected::start(gitops, name, p2()).await?;
     write_connector(&fleet)?;
     fleet.applied("connect an account").await?;
-    connected(&fleet.team, true).await?;
+    is_connected(&fleet.team, CONNECTOR, true).await?;
     Ok(fleet)
 }
 
@@ -106,19 +100,12 @@ async fn waiting(fleet: &Protected<'_>, steps: &mut Steps) -> Result<(), Error> 
     ensure(health == "Progressing", || format!("the health is {health}"))
 }
 
-/// Locks the subscription; `null` unlocks it.
-async fn lock(team: &Team<'_>, level: Value) -> Result<(), Error> {
-    let change = json!({"lockLevel": level});
-    team.environment.emulator.set(&team.subscription, change).await?;
-    Ok(())
-}
-
 async fn argo_cd_shows_what_a_deletion_waits_for(gitops: Arc<Gitops>) -> Result<(), Error> {
     let mut steps = Steps::of("argo: prune with Delete");
     let fleet = with_connector(&gitops, "argo-delete").await?;
     let team = &fleet.team;
     waiting(&fleet, &mut steps).await?;
-    connected(team, true).await?;
+    is_connected(team, CONNECTOR, true).await?;
 
     fleet.write(json!({"plan": {"tier": "P2"}, "interval": "23m"}))?;
     steps.begin("another commit while it waits");
@@ -132,7 +119,9 @@ async fn argo_cd_shows_what_a_deletion_waits_for(gitops: Arc<Gitops>) -> Result<
     steps.begin("the lock is removed");
     lock(team, Value::Null).await?;
     steps
-        .until("the connector is deleted in Azure", || connected(team, false))
+        .until("the connector is deleted in Azure", || {
+            is_connected(team, CONNECTOR, false)
+        })
         .await?;
     team.connectors().until_gone(CONNECTOR, crate::TIMEOUT).await?;
     steps.seen("the object is gone");
@@ -165,7 +154,7 @@ async fn argo_cd_creates_an_object_again_that_returns_while_it_is_deleted(
     team.connectors()
         .until(CONNECTOR, "Ready", "True", crate::TIMEOUT)
         .await?;
-    connected(team, true).await?;
+    is_connected(team, CONNECTOR, true).await?;
     steps.seen("Ready, and the connector is in Azure");
     fleet.application.until_healthy(&back).await?;
     steps.seen("Synced and Healthy");

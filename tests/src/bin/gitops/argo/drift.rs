@@ -1,6 +1,7 @@
 //! Who reverts what, and that the status of our objects is no drift.
 
 use super::{
+    application::same_sync,
     protected::{NAME, Protected, p2},
     text,
 };
@@ -86,10 +87,7 @@ async fn argo_cd_neither_reports_nor_writes_anything_after_20_status_changes(
 
     let after = application.refreshed().await?;
     application.is_synced().await?;
-    let operation = "/status/operationState/startedAt";
-    ensure(before.pointer(operation) == after.pointer(operation), || {
-        "it synced again".into()
-    })?;
+    same_sync(&before, &after)?;
     let now = team.get(NAME).await?;
     ensure(
         !written(&object).is_empty() && written(&object) == written(&now),
@@ -145,7 +143,7 @@ async fn argo_cd_reverts_an_edit_and_the_controller_a_change_in_azure(
     })?;
     steps.seen("it stays, and the Application is Synced");
 
-    let operation = application.get().await?;
+    let before = application.get().await?;
     steps.begin("the plan is changed in Azure: P1");
     let change = json!({"pricings.VirtualMachines.subPlan": "P1"});
     team.environment.emulator.set(&team.subscription, change).await?;
@@ -154,10 +152,6 @@ async fn argo_cd_reverts_an_edit_and_the_controller_a_change_in_azure(
     eventually("P2", crate::TIMEOUT, || has_plan(team, "P2")).await?;
     steps.seen("the controller has put P2 back, after a request to reconcile");
     application.until_healthy(revision).await?;
-    let started = "/status/operationState/startedAt";
-    let now = application.get().await?;
-    ensure(now.pointer(started) == operation.pointer(started), || {
-        "Argo CD synced for this".into()
-    })?;
+    same_sync(&before, &application.get().await?)?;
     application.forget().await
 }

@@ -2,14 +2,14 @@
 
 use super::{application::Application, protected::protection};
 use crate::{
+    azure,
     objects::{self, status_writes},
     setting::Gitops,
-    steps::{Steps, ensure},
+    steps::Steps,
 };
-use serde_json::{Value, json};
-use serverprotection_tests::{Error, cases, emulator::TENANT, harness::Case};
+use serde_json::json;
+use serverprotection_tests::{Error, cases, harness::Case};
 use std::{sync::Arc, time::Duration};
-use uuid::Uuid;
 
 /// Objects of the commit.
 const OBJECTS: usize = 200;
@@ -25,16 +25,7 @@ async fn argo_cd_applies_200_objects_of_one_commit(gitops: Arc<Gitops>) -> Resul
     let mut steps = Steps::of("argo: 200 objects in one commit");
     let argo = gitops.argo().await?;
     let (team, repository) = gitops.team("argo-fleet").await?;
-    let ids: Vec<String> = (0..OBJECTS).map(|_| Uuid::new_v4().to_string()).collect();
-    let seed = |id: &String| {
-        json!({"subscriptionId": id, "tenantId": TENANT, "displayName": id,
-            "roleAssignments": {team.client_id.clone(): ["Owner"]}})
-    };
-    let subscriptions: Vec<Value> = ids.iter().map(seed).collect();
-    team.environment
-        .emulator
-        .seed(json!({"subscriptions": subscriptions}))
-        .await?;
+    let ids = azure::subscriptions(&team, OBJECTS).await?;
     repository.write_text("README.md", "The fleet.\n")?;
     let empty = repository.commit("begin").await?;
     let application = Application::create(argo, &repository, &team.namespace, json!({})).await?;
@@ -62,11 +53,7 @@ async fn argo_cd_applies_200_objects_of_one_commit(gitops: Arc<Gitops>) -> Resul
             status_writes(&team) - before.0,
             argo.refreshes(&application.name)? - before.1
         ));
-        for id in &ids {
-            let azure = team.environment.emulator.get(id).await?;
-            let found = azure.pointer("/pricings/VirtualMachines/subPlan");
-            ensure(found == Some(&json!(plan)), || format!("{id} has {found:?}"))?;
-        }
+        azure::all_have_plan(&team, &ids, plan).await?;
     }
     application.delete().await
 }
