@@ -5,7 +5,7 @@ use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     jiff::Timestamp,
 };
-use kube::Api;
+use kube::{Api, ResourceExt};
 use serverprotection_tests::{Error, users::CONTROLLER_NAMESPACE, wait::eventually};
 use std::{
     sync::Arc,
@@ -28,12 +28,15 @@ impl Cluster {
         Ok(spec.as_ref().and_then(current_holder))
     }
 
-    /// Waits for a leader other than a pod.
+    /// Waits for a leader other than a pod. After an upgrade, a pod that is ending may lead for another moment; it does
+    /// not count.
     pub(crate) async fn leader_other_than(&self, pod: &str) -> Result<String, Error> {
-        let what = format!("a leader other than {pod:?}");
+        let what = format!("a leader other than {pod:?} whose pod stays");
         eventually(&what, TAKEOVER, || async {
+            let pods = self.pods().await.map_err(|error| error.to_string())?;
+            let stays = |name: &str| pods.iter().any(|pod| pod.name_any() == name);
             match self.leader().await {
-                Ok(Some(leader)) if leader != pod => Ok(leader),
+                Ok(Some(leader)) if leader != pod && stays(&leader) => Ok(leader),
                 other => Err(format!("{other:?}")),
             }
         })
