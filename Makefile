@@ -134,6 +134,7 @@ image-reproducible: image
 lint-workflows:
 	@$(REQUIREMENTS) workflows
 	tests/lint/workflows/run.sh
+
 # Part of `make test`, too.
 .PHONY: test-chart
 test-chart:
@@ -144,7 +145,6 @@ test-chart:
 	cargo build --workspace --bins
 	cargo test --package serverprotection-tests --test chart
 
-# The test writes the page with a sample of every metric; lint errors of promtool fail the target.
 # The alert rules and their tests, then the metrics page: the test writes it with a sample of every metric. Lint errors
 # of promtool fail the target.
 .PHONY: test-metrics
