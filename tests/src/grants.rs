@@ -17,9 +17,19 @@ pub const IDENTITY_USER: &str = "serverprotection-identity-user";
 
 /// Lets the controller read the Secrets of a namespace by name.
 pub async fn secrets(client: &Client, namespace: &str) -> Result<(), Error> {
-    let subject =
-        json!({"kind": "ServiceAccount", "name": CONTROLLER_ACCOUNT, "namespace": CONTROLLER_NAMESPACE});
-    bind(client, namespace, SECRET_READER, SECRET_READER, subject).await
+    let controller = controller_account(CONTROLLER_ACCOUNT);
+    bind(client, namespace, SECRET_READER, SECRET_READER, controller).await
+}
+
+/// Lets a controller with another account read them, too.
+pub async fn secrets_for(client: &Client, namespace: &str, account: &str) -> Result<(), Error> {
+    let controller = controller_account(account);
+    bind(client, namespace, account, SECRET_READER, controller).await
+}
+
+/// An account in the namespace of the controller.
+fn controller_account(name: &str) -> Value {
+    json!({"kind": "ServiceAccount", "name": name, "namespace": CONTROLLER_NAMESPACE})
 }
 
 /// Lets a service account of a namespace prove an Azure identity.
@@ -45,8 +55,7 @@ pub async fn lease(client: &Client, namespace: &str) -> Result<(), Error> {
             "verbs": ["get", "list", "watch", "create", "update"]}]});
     let roles: Api<Role> = Api::namespaced(client.clone(), namespace);
     roles.patch("lease", &as_user(), &Patch::Apply(role)).await?;
-    let subject =
-        json!({"kind": "ServiceAccount", "name": CONTROLLER_ACCOUNT, "namespace": CONTROLLER_NAMESPACE});
+    let subject = controller_account(CONTROLLER_ACCOUNT);
     let bindings: Api<RoleBinding> = Api::namespaced(client.clone(), namespace);
     let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding",
         "metadata": {"name": "lease"}, "subjects": [subject],

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
-use tokio::{runtime::Runtime, signal::unix};
+use tokio::{runtime::Runtime, signal::unix, sync::RwLock};
 
 /// Cases that run at once. They mostly wait, so there may be more than cores.
 const PARALLEL: usize = 4;
@@ -30,10 +30,19 @@ type Body<S> = Box<dyn FnOnce(Arc<S>) -> BoxFuture<'static, Result<(), Failed>> 
 pub struct Case<S> {
     name: String,
     limit: Duration,
+    alone: bool,
     body: Body<S>,
 }
 
 impl<S> Case<S> {
+    /// Runs the case while no other case runs, because it changes what they share. The time until then does not count
+    /// for the limit.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+
     /// Sets a time limit other than 180 s.
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Self {
@@ -57,6 +66,7 @@ where
     Case {
         name: name.to_owned(),
         limit: LIMIT,
+        alone: false,
         body,
     }
 }
@@ -94,9 +104,10 @@ where
         Err(error) => return complain(&format!("no async runtime: {error}")),
     };
     let setting: Arc<OnceLock<Arc<S>>> = Arc::default();
+    let turn: Arc<RwLock<()>> = Arc::default();
     let trials: Vec<Trial> = cases
         .into_iter()
-        .map(|case| trial(case, &runtime, &setting))
+        .map(|case| trial(case, &runtime, &setting, &turn))
         .collect();
     let selected = trials
         .iter()
@@ -131,15 +142,31 @@ where
     }
 }
 
-fn trial<S: Setting>(case: Case<S>, runtime: &Arc<Runtime>, setting: &Arc<OnceLock<Arc<S>>>) -> Trial {
-    let (runtime, setting) = (runtime.clone(), setting.clone());
-    let Case { name, limit, body } = case;
+fn trial<S: Setting>(
+    case: Case<S>,
+    runtime: &Arc<Runtime>,
+    setting: &Arc<OnceLock<Arc<S>>>,
+    turn: &Arc<RwLock<()>>,
+) -> Trial {
+    let (runtime, setting, turn) = (runtime.clone(), setting.clone(), turn.clone());
+    let Case {
+        name,
+        limit,
+        alone,
+        body,
+    } = case;
     Trial::test(name, move || {
         let setting = setting
             .get()
             .ok_or("the test environment was not started")?
             .clone();
         runtime.block_on(async move {
+            let (_alone, _with_others);
+            if alone {
+                _alone = turn.write().await;
+            } else {
+                _with_others = turn.read().await;
+            }
             // A case that hangs fails, and the others still run.
             match tokio::time::timeout(limit, body(setting)).await {
                 Ok(result) => result,

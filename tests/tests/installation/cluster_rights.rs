@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
-    controller_process::{ControllerOptions, ControllerProcess},
+    controller_process::ControllerProcess,
     emulator::TENANT,
     env::Environment,
     platform::{Platform, only},
@@ -14,7 +14,10 @@ use serverprotection_tests::{
     wait::eventually,
 };
 
-use super::rights::{LIMIT, newer_version, ready, stalled};
+use super::{
+    rights::{LIMIT, newer_version, ready, stalled},
+    roles::Account,
+};
 
 pub(super) const ALL_READY: &str = "a controller of all namespaces is ready";
 pub(super) const NEW_CLUSTER_CREDENTIAL: &str = "an object waits for its ClusterAzureCredential";
@@ -32,7 +35,10 @@ pub(super) const NEEDS: [&str; 5] = [
 ];
 
 /// Runs a controller of all namespaces, lets happen what only that one needs, and returns what worked.
-pub(super) async fn life(environment: &Environment) -> Result<BTreeSet<&'static str>, Error> {
+pub(super) async fn life(
+    environment: &Environment,
+    account: &Account,
+) -> Result<BTreeSet<&'static str>, Error> {
     let platform = Platform::create(environment, "rights").await?;
     let team = environment.team_with("granted", platform.owner()).await?;
     let flags = [
@@ -41,8 +47,7 @@ pub(super) async fn life(environment: &Environment) -> Result<BTreeSet<&'static 
         "--blocked-retry-interval",
         "1s",
     ];
-    let log = format!("{}.log", team.namespace);
-    let mut controller = environment.another_controller(&log, &ControllerOptions::flags(&flags))?;
+    let mut controller = account.controller(environment, &team.namespace, &flags)?;
     let works = Box::pin(works(environment, &platform, &team, &mut controller)).await;
     controller.kill().await;
     works

@@ -1,6 +1,5 @@
 //! What an installation grants and restricts: each right of the controller is needed, the policies are checked, missing
-//! CRDs are named, and the proxy of the environment is used. The cases change what they share, so they run one after
-//! the other.
+//! CRDs are named, and the proxy of the environment is used. Most cases change what all share, so they run alone.
 
 // Clippy does not recognize a test with its own main function as a test.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
@@ -10,6 +9,7 @@ mod crds;
 mod policies;
 mod proxies;
 mod rights;
+mod roles;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -20,12 +20,12 @@ use serverprotection_tests::{
 
 /// Time limit until a state is reached.
 const TIMEOUT: Duration = Duration::from_secs(40);
+/// Cases at once. What does not work without a right is waited for, which costs nothing.
+const SIDE_BY_SIDE: usize = 6;
 
 fn main() -> ExitCode {
-    let mut cases: Vec<Case<Environment>> = Vec::new();
-    cases.extend(crds::cases());
-    cases.extend(proxies::cases());
+    let alone = [crds::cases(), proxies::cases(), policies::cases()];
+    let mut cases: Vec<Case<Environment>> = alone.into_iter().flatten().map(Case::alone).collect();
     cases.extend(rights::cases());
-    cases.extend(policies::cases());
-    harness::run_at_once(1, || Environment::start(Options::default()), cases)
+    harness::run_at_once(SIDE_BY_SIDE, || Environment::start(Options::default()), cases)
 }

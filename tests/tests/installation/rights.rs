@@ -3,12 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use k8s_openapi::{
-    api::{
-        authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-        core::v1::ServiceAccount,
-        events::v1::Event,
-        rbac::v1::{ClusterRole, PolicyRule},
-    },
+    api::{core::v1::ServiceAccount, events::v1::Event},
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
@@ -19,27 +14,26 @@ use kube::{
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
-    controller_process::{ControllerOptions, ControllerProcess},
+    controller_process::ControllerProcess,
     emulator::TENANT,
     env::Environment,
     grants,
     harness::{Case, case},
     team::{CREDENTIAL, SECRET, Team, condition},
-    users::CONTROLLER,
     wait::eventually,
 };
 
-use super::cluster_rights::{
-    self, ALL_READY, CLUSTER_STATUS, LABEL, NEW_CLUSTER_CREDENTIAL, UNREADABLE_CLUSTER,
+use super::{
+    cluster_rights::{self, ALL_READY, CLUSTER_STATUS, LABEL, NEW_CLUSTER_CREDENTIAL, UNREADABLE_CLUSTER},
+    roles::{self, Account},
 };
 
-const ROLE: &str = "serverprotection-controller";
 const OURS: &str = "serverprotection.dev";
 /// Time limit of what works. What does not work is waited for just as long.
 pub(super) const LIMIT: Duration = Duration::from_secs(20);
 
 /// Verb, group, resource with its subresource, and what does not work without the right.
-type Need = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type Need = (&'static str, &'static str, &'static str, &'static str);
 
 const READY: &str = "the controller is ready";
 const NEW_PROTECTION: &str = "a new ServerProtection becomes Ready";
@@ -53,7 +47,7 @@ const WORKLOAD: &str = "a service account proves an identity";
 const EVENT: &str = "an event is recorded";
 const REPEATED: &str = "an event that repeats is counted";
 
-const NEEDS: [Need; 23] = [
+pub(super) const NEEDS: [Need; 23] = [
     ("get", OURS, "serverprotections", UNREADABLE),
     ("list", OURS, "serverprotections", READY),
     ("watch", OURS, "serverprotections", NEW_PROTECTION),
@@ -81,151 +75,73 @@ const NEEDS: [Need; 23] = [
 
 pub(crate) fn cases() -> Vec<Case<Environment>> {
     let each = NEEDS.into_iter().map(|need| {
-        let (verb, _, resource, _) = need;
-        case(&format!("without_{verb}_on_{resource}"), move |environment| {
-            without(environment, need)
-        })
+        let (verb, _, resource, what) = need;
+        let name = format!("without_{verb}_on_{resource}");
+        if cluster_rights::NEEDS.contains(&what) {
+            case(&name, move |environment| {
+                all_namespaces_without(environment, need)
+            })
+            .alone()
+        } else {
+            case(&name, move |environment| without(environment, need))
+        }
     });
-    std::iter::once(case("every_right_is_listed_and_everything_works", everything))
+    std::iter::once(case("every_right_is_listed_and_everything_works", everything).alone())
         .chain(each)
         .collect()
 }
 
 /// The role grants exactly the rights that are tested here, and with them everything works.
 async fn everything(environment: Arc<Environment>) -> Result<(), Error> {
-    let granted: BTreeSet<String> = rules(&role(&environment).await?).into_iter().collect();
+    let granted = roles::granted(&environment).await?;
     let tested = NEEDS.map(|(verb, group, resource, _)| format!("{verb} {group}/{resource}"));
     assert_eq!(granted, BTreeSet::from(tested), "one need for each right");
-    let mut works = Box::pin(life(&environment)).await?;
-    works.extend(Box::pin(cluster_rights::life(&environment)).await?);
+    let account = Account::of_the_controller(&environment)?;
+    let mut works = Box::pin(life(&environment, &account)).await?;
+    works.extend(Box::pin(cluster_rights::life(&environment, &account)).await?);
     let all = NEEDS.map(|(.., what)| what);
     assert_eq!(works, BTreeSet::from(all));
     Ok(())
 }
 
+/// A controller with an account of its own, so that such cases run side by side.
 async fn without(environment: Arc<Environment>, need: Need) -> Result<(), Error> {
-    let (.., what) = need;
-    let whole = role(&environment).await?;
-    write(
-        &environment,
-        ClusterRole {
-            rules: Some(reduced(&whole, need)),
-            ..whole.clone()
-        },
-    )
-    .await?;
-    effective(&environment, need, false).await?;
-    let works = if cluster_rights::NEEDS.contains(&what) {
-        Box::pin(cluster_rights::life(&environment)).await
-    } else {
-        Box::pin(life(&environment)).await
-    };
-    write(&environment, whole).await?;
-    effective(&environment, need, true).await?;
-    let works = works?;
-    assert!(
-        !works.contains(what),
-        "the right is not needed for: {what}\nworks: {works:#?}"
-    );
-    Ok(())
+    let account = Account::without(&environment, need).await?;
+    let works = Box::pin(life(&environment, &account)).await?;
+    needed(need, &works)
 }
 
-async fn role(environment: &Environment) -> Result<ClusterRole, Error> {
-    Ok(Api::<ClusterRole>::all(environment.client.clone())
-        .get(ROLE)
-        .await?)
+/// The controller of all namespaces, which runs alone.
+async fn all_namespaces_without(environment: Arc<Environment>, need: Need) -> Result<(), Error> {
+    let account = Account::without(&environment, need).await?;
+    let works = Box::pin(cluster_rights::life(&environment, &account)).await?;
+    needed(need, &works)
 }
 
-async fn write(environment: &Environment, mut role: ClusterRole) -> Result<(), Error> {
-    let roles: Api<ClusterRole> = Api::all(environment.client.clone());
-    role.metadata.resource_version = None;
-    role.metadata.managed_fields = None;
-    roles.replace(ROLE, &PostParams::default(), &role).await?;
-    Ok(())
-}
-
-/// The rights of a role: one text for each verb and resource.
-fn rules(role: &ClusterRole) -> Vec<String> {
-    let mut rights = Vec::new();
-    for rule in role.rules.iter().flatten() {
-        for group in rule.api_groups.iter().flatten() {
-            for resource in rule.resources.iter().flatten() {
-                rights.extend(rule.verbs.iter().map(|verb| format!("{verb} {group}/{resource}")));
-            }
-        }
+/// Fails if something works that the right is for, or if the controller did nothing, which would prove nothing.
+fn needed((.., what): Need, works: &BTreeSet<&'static str>) -> Result<(), Error> {
+    if works.contains(what) {
+        return Err(Error::Other(format!(
+            "the right is not needed for: {what}\nworks: {works:#?}"
+        )));
     }
-    rights
-}
-
-/// The rules without one right.
-fn reduced(role: &ClusterRole, (verb, group, resource, _): Need) -> Vec<PolicyRule> {
-    let mut rules = Vec::new();
-    for rule in role.rules.iter().flatten() {
-        for own in rule.resources.iter().flatten() {
-            let mut one = PolicyRule {
-                resources: Some(vec![own.clone()]),
-                ..rule.clone()
-            };
-            let groups = one.api_groups.iter().flatten();
-            if own == resource && groups.into_iter().any(|own| own == group) {
-                one.verbs.retain(|own| own != verb);
-            }
-            if !one.verbs.is_empty() {
-                rules.push(one);
-            }
-        }
+    if ![READY, ALL_READY].contains(&what) && works.len() < 2 {
+        return Err(Error::Other(format!("nothing else works either: {works:?}")));
     }
-    rules
-}
-
-/// Waits until the authorizer has taken in the change.
-async fn effective(
-    environment: &Environment,
-    (verb, group, resource, _): Need,
-    expected: bool,
-) -> Result<(), Error> {
-    let (resource, subresource) = match resource.split_once('/') {
-        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-        None => (resource, None),
-    };
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(verb.into()),
-                group: Some(group.into()),
-                resource: Some(resource.into()),
-                subresource,
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(environment.plane.client(CONTROLLER).await?);
-    eventually("the change of the role", LIMIT, || async {
-        let answer = reviews.create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|error| error.to_string())?.status;
-        let allowed = status.is_some_and(|status| status.allowed);
-        if allowed == expected {
-            Ok(())
-        } else {
-            Err(format!("allowed: {allowed}"))
-        }
-    })
-    .await
+    Ok(())
 }
 
 /// Runs a controller, lets happen what needs its rights, and returns what worked.
-async fn life(environment: &Environment) -> Result<BTreeSet<&'static str>, Error> {
+async fn life(environment: &Environment, account: &Account) -> Result<BTreeSet<&'static str>, Error> {
     let team = environment.team("rights").await?;
+    grants::secrets_for(&environment.client, &team.namespace, &account.name).await?;
     let flags = [
         "--watch-namespace",
         &team.namespace,
         "--blocked-retry-interval",
         "1s",
     ];
-    let log = format!("{}.log", team.namespace);
-    let mut controller = environment.another_controller(&log, &ControllerOptions::flags(&flags))?;
+    let mut controller = account.controller(environment, &team.namespace, &flags)?;
     let works = Box::pin(works(environment, &team, &mut controller)).await;
     controller.kill().await;
     works
