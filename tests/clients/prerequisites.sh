@@ -114,7 +114,10 @@ cat >"$work/bin/gcloud" <<'STAND_IN'
 case "$*" in
   "projects describe"*) echo 843025268399 ;;
   "projects get-ancestors"*) printf 'project,my-project\nfolder,77\norganization,4711\n' ;;
-  *" describe "*) [[ -n ${EXISTING:-} ]] ;;
+  *" describe "*)
+    [[ -n ${EXISTING:-} ]] || exit 1
+    if [[ $* == *"value(state)" ]]; then echo ACTIVE; fi
+    ;;
   *) printf '%s\n' "$*" >>"$CHANGES" ;;
 esac
 STAND_IN
