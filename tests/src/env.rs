@@ -17,7 +17,10 @@ use crate::{
 };
 use kube::Client;
 use serde_json::Value;
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// Time limit until `/readyz` of the controller answers.
@@ -123,12 +126,18 @@ impl Environment {
         options: &ControllerOptions,
     ) -> Result<ControllerProcess, Error> {
         let kubeconfig = self.plane.kubeconfig(users::CONTROLLER)?;
-        ControllerProcess::start(
-            &kubeconfig,
-            &self.emulator,
-            &self.plane.folder().join(log),
-            options,
-        )
+        self.controller_of(&kubeconfig, log, options)
+    }
+
+    /// The same, with the kubeconfig of another user.
+    pub fn controller_of(
+        &self,
+        kubeconfig: &Path,
+        log: &str,
+        options: &ControllerOptions,
+    ) -> Result<ControllerProcess, Error> {
+        let log = self.plane.folder().join(log);
+        ControllerProcess::start(kubeconfig, &self.emulator, &log, options)
     }
 
     /// The controller; `None` before its first start.

@@ -62,8 +62,8 @@ async fn start(environment: &Environment, release: &Release) -> Result<Controlle
         }),
         ..ControllerOptions::default()
     };
-    let log = plane.folder().join(format!("{}.log", release.name));
-    let mut controller = ControllerProcess::start(&kubeconfig, &environment.emulator, &log, &options)?;
+    let log = format!("{}.log", release.name);
+    let mut controller = environment.controller_of(&kubeconfig, &log, &options)?;
     controller.wait_ready(TIMEOUT).await?;
     Ok(controller)
 }

@@ -32,13 +32,7 @@ fn start(
     flags: &[&str],
 ) -> Result<ControllerProcess, Error> {
     let kubeconfig = environment.plane.kubeconfig(user)?;
-    let log = environment.plane.folder().join(log);
-    ControllerProcess::start(
-        &kubeconfig,
-        &environment.emulator,
-        &log,
-        &ControllerOptions::flags(flags),
-    )
+    environment.controller_of(&kubeconfig, log, &ControllerOptions::flags(flags))
 }
 
 /// Waits until the process has ended, and returns its log.

@@ -85,8 +85,7 @@ fn start(
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let log = environment.plane.folder().join(log);
-    ControllerProcess::start(kubeconfig, &environment.emulator, &log, &options)
+    environment.controller_of(kubeconfig, log, &options)
 }
 
 /// The lower-case variables of this machine win in some programs.

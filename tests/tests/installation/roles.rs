@@ -75,9 +75,8 @@ impl Account {
         namespace: &str,
         flags: &[&str],
     ) -> Result<ControllerProcess, Error> {
-        let log = environment.plane.folder().join(format!("{namespace}.log"));
-        let options = ControllerOptions::flags(flags);
-        ControllerProcess::start(&self.kubeconfig, &environment.emulator, &log, &options)
+        let log = format!("{namespace}.log");
+        environment.controller_of(&self.kubeconfig, &log, &ControllerOptions::flags(flags))
     }
 }
 

@@ -1,6 +1,6 @@
 //! A team with two replicas of the controller, which share a Lease in its namespace.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -55,21 +55,14 @@ impl<'a> Pair<'a> {
         }
     }
 
-    fn log(&self, replica: &str) -> PathBuf {
-        let file = format!("{}-{replica}.log", self.team.namespace);
-        self.team.environment.plane.folder().join(file)
+    fn log(&self, replica: &str) -> String {
+        format!("{}-{replica}.log", self.team.namespace)
     }
 
     /// Starts a replica.
     pub(crate) fn start(&self, replica: &str) -> Result<ControllerProcess, Error> {
         let environment = self.team.environment;
-        let kubeconfig = environment.plane.kubeconfig(users::CONTROLLER)?;
-        self.start_with(replica, &kubeconfig)
-    }
-
-    fn start_with(&self, replica: &str, kubeconfig: &std::path::Path) -> Result<ControllerProcess, Error> {
-        let emulator = &self.team.environment.emulator;
-        ControllerProcess::start(kubeconfig, emulator, &self.log(replica), &self.options())
+        environment.another_controller(&self.log(replica), &self.options())
     }
 
     /// Starts a replica that reaches the API server through a relay.
@@ -82,7 +75,9 @@ impl<'a> Pair<'a> {
         let file = format!("{}-{replica}.kubeconfig", self.team.namespace);
         let path = plane.folder().join(file);
         std::fs::write(&path, config.to_string()).unwrap();
-        Ok((self.start_with(replica, &path)?, relay))
+        let environment = self.team.environment;
+        let controller = environment.controller_of(&path, &self.log(replica), &self.options())?;
+        Ok((controller, relay))
     }
 
     /// A leader with an object in sync, and a standby.
