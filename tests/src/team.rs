@@ -106,12 +106,7 @@ impl<'a> Team<'a> {
             &mut proof,
             json!({"tenantId": TENANT, "clientId": self.client_id}),
         );
-        let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
-            "metadata": {"name": CREDENTIAL}, "spec": proof});
-        let api = self.credentials().api;
-        api.patch(CREDENTIAL, &as_user().force(), &Patch::Apply(body))
-            .await?;
-        Ok(())
+        self.credentials().apply(CREDENTIAL, proof).await.map(drop)
     }
 
     /// Applies the team's AzureCredential with its client secret.

@@ -3,11 +3,6 @@
 
 use std::time::Duration;
 
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
 use reqwest::Method;
 use serde_json::{Value, json};
 use serverprotection_tests::{
@@ -53,13 +48,8 @@ impl<'a> Fixture<'a> {
                 "subscriptions": [{"subscriptionId": team.subscription, "tenantId": tenant}],
             }))
             .await?;
-        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(environment.client.clone(), &team.namespace, &kind);
         let moved = json!({"spec": {"tenantId": tenant}});
-        api.patch(CREDENTIAL, &PatchParams::default(), &Patch::Merge(moved))
-            .await?;
+        team.credentials().patch(CREDENTIAL, moved).await?;
         Ok(Self { team, tenant })
     }
 

@@ -5,14 +5,13 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::{
     Api,
     api::{Patch, PatchParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
 };
 use serde_json::{Value, json};
 use serverprotection_tests::{
     Error,
     emulator::TENANT,
     objects::Objects,
-    recorder::{credential_resource, resource},
+    recorder::{cluster_credential_resource, credential_resource, resource},
     team::{CREDENTIAL, FIELD_MANAGER, merge},
 };
 use uuid::Uuid;
@@ -83,17 +82,12 @@ impl<'c> Tenant<'c> {
 
     /// Applies a `ClusterAzureCredential` for the namespace: the managed identity of the machine.
     pub(crate) async fn cluster_credential(&self) -> Result<(), Error> {
-        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "ClusterAzureCredential");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "clusterazurecredentials");
-        let api: Api<DynamicObject> = Api::all_with(self.cluster.client.clone(), &kind);
+        let client = self.cluster.client.clone();
+        let credentials = Objects::of_cluster(client, cluster_credential_resource());
         let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": self.namespace}});
         let grants = json!([{"namespaceSelector": selector, "subscriptions": [self.subscription]}]);
-        let object = json!({"apiVersion": kind.api_version, "kind": kind.kind,
-            "metadata": {"name": self.namespace},
-            "spec": {"tenantId": TENANT, "clientId": self.client_id, "type": "ManagedIdentity", "grants": grants}});
-        api.patch(&self.namespace, &as_user(), &Patch::Apply(object))
-            .await?;
-        Ok(())
+        let spec = json!({"tenantId": TENANT, "clientId": self.client_id, "type": "ManagedIdentity", "grants": grants});
+        credentials.apply(&self.namespace, spec).await.map(drop)
     }
 
     /// What a `ServerProtection` has to use it.
