@@ -4,11 +4,15 @@
 use crate::{error::Error, team::FIELD_MANAGER, wait::eventually};
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
     core::{ApiResource, DynamicObject},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt::Debug,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 /// The objects of a kind in a namespace.
 #[derive(Clone, Debug)]
@@ -171,6 +175,16 @@ impl Objects {
     fn of(&self, name: &str) -> String {
         format!("{} {}/{name}", self.kind.kind, self.namespace)
     }
+}
+
+/// Creates an object of a kind of Kubernetes from JSON.
+pub async fn create<K>(api: &Api<K>, object: Value) -> Result<(), Error>
+where
+    K: Clone + Debug + DeserializeOwned + Serialize,
+{
+    let object: K = serde_json::from_value(object)?;
+    api.create(&PostParams::default(), &object).await?;
+    Ok(())
 }
 
 /// A condition of an object by its type.

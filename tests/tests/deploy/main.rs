@@ -6,11 +6,7 @@
 
 mod tokens;
 
-use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
-    core::v1::Secret,
-    rbac::v1::Role,
-};
+use k8s_openapi::api::{core::v1::Secret, rbac::v1::Role};
 use kube::{
     Api, Client,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
@@ -138,32 +134,12 @@ async fn a_second_install_changes_nothing(installed: Arc<Installed>) -> Result<(
 }
 
 /// Verb, group, resource, subresource.
-type Right = (&'static str, &'static str, &'static str, &'static str);
+type Right = grants::Right<'static>;
 
 const GROUP: &str = "serverprotection.dev";
 
-async fn may(client: &Client, (verb, group, resource, subresource): Right) -> Result<bool, Error> {
-    let text = |t: &str| Some(t.to_owned()).filter(|t| !t.is_empty());
-    let resource_attributes = Some(ResourceAttributes {
-        verb: text(verb),
-        group: text(group),
-        resource: text(resource),
-        subresource: text(subresource),
-        namespace: text("default"),
-        ..Default::default()
-    });
-    let spec = SelfSubjectAccessReviewSpec {
-        resource_attributes,
-        ..Default::default()
-    };
-    let review = SelfSubjectAccessReview {
-        spec,
-        ..Default::default()
-    };
-    let answer = Api::all(client.clone())
-        .create(&PostParams::default(), &review)
-        .await?;
-    Ok(answer.status.is_some_and(|s| s.allowed))
+async fn may(client: &Client, right: Right) -> Result<bool, Error> {
+    grants::may(client, right, "default").await
 }
 
 async fn the_controller_may_do_exactly_this(installed: Arc<Installed>) -> Result<(), Error> {

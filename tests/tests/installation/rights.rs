@@ -8,8 +8,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api,
-    api::{ListParams, Patch, PatchParams, PostParams},
-    core::{ApiResource, DynamicObject, GroupVersionKind},
+    api::{ListParams, Patch, PatchParams},
 };
 use serde_json::{Value, json};
 use serverprotection_tests::{
@@ -19,7 +18,8 @@ use serverprotection_tests::{
     env::Environment,
     grants,
     harness::{Case, case},
-    team::{CREDENTIAL, SECRET, Team, condition},
+    objects::create,
+    team::{CREDENTIAL, SECRET, Team, condition, merge},
     wait::eventually,
 };
 
@@ -77,14 +77,11 @@ pub(crate) fn cases() -> Vec<Case<Environment>> {
     let each = NEEDS.into_iter().map(|need| {
         let (verb, _, resource, what) = need;
         let name = format!("without_{verb}_on_{resource}");
-        if cluster_rights::NEEDS.contains(&what) {
-            case(&name, move |environment| {
-                all_namespaces_without(environment, need)
-            })
-            .alone()
-        } else {
-            case(&name, move |environment| without(environment, need))
-        }
+        let all_namespaces = cluster_rights::NEEDS.contains(&what);
+        let case = case(&name, move |environment| {
+            without(environment, need, all_namespaces)
+        });
+        if all_namespaces { case.alone() } else { case }
     });
     std::iter::once(case("every_right_is_listed_and_everything_works", everything).alone())
         .chain(each)
@@ -104,17 +101,14 @@ async fn everything(environment: Arc<Environment>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A controller with an account of its own, so that such cases run side by side.
-async fn without(environment: Arc<Environment>, need: Need) -> Result<(), Error> {
+/// Every case has an account of its own. Controllers of one namespace run side by side, one of all namespaces runs alone.
+async fn without(environment: Arc<Environment>, need: Need, all_namespaces: bool) -> Result<(), Error> {
     let account = Account::without(&environment, need).await?;
-    let works = Box::pin(life(&environment, &account)).await?;
-    needed(need, &works)
-}
-
-/// The controller of all namespaces, which runs alone.
-async fn all_namespaces_without(environment: Arc<Environment>, need: Need) -> Result<(), Error> {
-    let account = Account::without(&environment, need).await?;
-    let works = Box::pin(cluster_rights::life(&environment, &account)).await?;
+    let works = if all_namespaces {
+        Box::pin(cluster_rights::life(&environment, &account)).await?
+    } else {
+        Box::pin(life(&environment, &account)).await?
+    };
     needed(need, &works)
 }
 
@@ -198,8 +192,7 @@ async fn works(
 /// Creates the objects, after the start so that only a watch delivers them.
 async fn begin(environment: &Environment, team: &Team<'_>) -> Result<(), Error> {
     let accounts: Api<ServiceAccount> = Api::namespaced(team.environment.client.clone(), &team.namespace);
-    let account: ServiceAccount = serde_json::from_value(json!({"metadata": {"name": "azure"}}))?;
-    accounts.create(&PostParams::default(), &account).await?;
+    create(&accounts, json!({"metadata": {"name": "azure"}})).await?;
     grants::use_of(&team.environment.client, &team.namespace, "azure").await?;
     let federated = json!({"federatedIdentityCredentials": [{
         "issuer": environment.plane.service_account_issuer(),
@@ -235,34 +228,16 @@ async fn begin(environment: &Environment, team: &Team<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-fn credentials(team: &Team<'_>) -> Api<DynamicObject> {
-    let kind = GroupVersionKind::gvk(OURS, "v1alpha1", "AzureCredential");
-    let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-    Api::namespaced_with(team.environment.client.clone(), &team.namespace, &kind)
-}
-
 async fn credential_has(team: &Team<'_>, name: &str, type_: &str, reason: &str) -> bool {
-    let credentials = credentials(team);
-    let found = eventually("the condition of the credential", LIMIT, || async {
-        let object = credentials.get(name).await.map_err(|error| error.to_string())?;
-        let object = serde_json::to_value(object).map_err(|error| error.to_string())?;
-        match condition(&object, type_) {
-            Some(found) if found["reason"] == reason => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    });
-    found.await.is_ok()
+    let is = |object: &Value| condition(object, type_).is_some_and(|found| found["reason"] == reason);
+    let found = team.credentials().until_holds(name, reason, LIMIT, is).await;
+    found.is_ok()
 }
 
 async fn credential(team: &Team<'_>, name: &str, proof: Value) -> Result<(), Error> {
     let mut spec = json!({"tenantId": TENANT, "clientId": team.client_id});
-    serverprotection_tests::team::merge(&mut spec, proof);
-    let body = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
-        "metadata": {"name": name}, "spec": spec});
-    let params = PatchParams::apply(serverprotection_tests::team::FIELD_MANAGER);
-    let api = credentials(team);
-    api.patch(name, &params, &Patch::Apply(body)).await?;
-    Ok(())
+    merge(&mut spec, proof);
+    team.credentials().apply(name, spec).await.map(drop)
 }
 
 /// Newer definitions have a tier and a type of credential that this build does not know.

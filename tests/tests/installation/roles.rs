@@ -3,11 +3,10 @@
 use std::{collections::BTreeSet, path::PathBuf};
 
 use k8s_openapi::api::{
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
     core::v1::ServiceAccount,
     rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule},
 };
-use kube::{Api, Client, api::PostParams};
+use kube::{Api, Client};
 use serde_json::json;
 use serverprotection_tests::{
     Error,
@@ -15,6 +14,7 @@ use serverprotection_tests::{
     controller_process::{ControllerOptions, ControllerProcess},
     env::Environment,
     grants,
+    objects::create,
     users::{CONTROLLER, CONTROLLER_ACCOUNT, CONTROLLER_NAMESPACE},
     wait::eventually,
 };
@@ -60,9 +60,9 @@ impl Account {
             .service_account_kubeconfig(CONTROLLER_NAMESPACE, &name)
             .await?;
         let client = client_of(&kubeconfig).await?;
-        // The authorizer takes in a role a moment later, and all of it at once.
-        for other in NEEDS.iter().filter(|other| **other != need) {
-            authorized(&client, *other, true).await?;
+        // The authorizer takes in the role and its binding a moment later, each as a whole.
+        if let Some(other) = NEEDS.into_iter().find(|other| *other != need) {
+            authorized(&client, other, true).await?;
         }
         authorized(&client, need, false).await?;
         Ok(Self { name, kubeconfig })
@@ -98,15 +98,6 @@ async fn role(client: &Client) -> Result<ClusterRole, Error> {
     Ok(Api::<ClusterRole>::all(client.clone()).get(ROLE).await?)
 }
 
-async fn create<K>(api: &Api<K>, object: serde_json::Value) -> Result<(), Error>
-where
-    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned + serde::Serialize,
-{
-    let object = serde_json::from_value(object)?;
-    api.create(&PostParams::default(), &object).await?;
-    Ok(())
-}
-
 /// The rules without one right.
 fn reduced(role: &ClusterRole, (verb, group, resource, _): Need) -> Vec<PolicyRule> {
     let mut rules = Vec::new();
@@ -128,35 +119,14 @@ fn reduced(role: &ClusterRole, (verb, group, resource, _): Need) -> Vec<PolicyRu
     rules
 }
 
-/// Waits until the authorizer allows or denies a right.
+/// Waits until the authorizer allows or denies a right in all namespaces.
 async fn authorized(client: &Client, (verb, group, resource, _): Need, expected: bool) -> Result<(), Error> {
-    let (resource, subresource) = match resource.split_once('/') {
-        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-        None => (resource, None),
-    };
-    let review = SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(verb.into()),
-                group: Some(group.into()),
-                resource: Some(resource.into()),
-                subresource,
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    };
-    let reviews: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let (main, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let what = format!("the right to {verb} {resource}: {expected}");
     eventually(&what, LIMIT, || async {
-        let answer = reviews.create(&PostParams::default(), &review).await;
-        let status = answer.map_err(|error| error.to_string())?.status;
-        let allowed = status.is_some_and(|status| status.allowed);
-        if allowed == expected {
-            Ok(())
-        } else {
-            Err(format!("allowed: {allowed}"))
+        match grants::may(client, (verb, group, main, subresource), "").await {
+            Ok(allowed) if allowed == expected => Ok(()),
+            other => Err(format!("{other:?}")),
         }
     })
     .await

@@ -11,10 +11,10 @@ use crate::{
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, api::PostParams, core::DynamicObject};
+use kube::{Api, core::DynamicObject};
 use serde::Serialize;
 use serde_json::{Value, json};
-use serverprotection_tests::{Error, recorder::resource};
+use serverprotection_tests::{Error, objects, recorder::resource};
 use std::{
     sync::atomic::Ordering,
     time::{Duration, Instant},
@@ -119,8 +119,7 @@ async fn run(parts: &mut Parts, objects: usize, arguments: &Arguments) -> Result
 async fn create(parts: &Parts, objects: usize, progress: &Progress) -> Result<(), Error> {
     let client = parts.plane.admin().await?;
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let namespace = serde_json::from_value(json!({"metadata": {"name": TENANT}}))?;
-    namespaces.create(&PostParams::default(), &namespace).await?;
+    objects::create(&namespaces, json!({"metadata": {"name": TENANT}})).await?;
     let api: Api<DynamicObject> = Api::namespaced_with(client, TENANT, &resource());
     stream::iter(0..objects)
         .map(|number| {
@@ -130,8 +129,7 @@ async fn create(parts: &Parts, objects: usize, progress: &Progress) -> Result<()
                     "metadata": {"name": format!("largest-{number}"),
                         "annotations": {"example.com/text": "x".repeat(ANNOTATIONS)}},
                     "spec": spec(number)});
-                let object = serde_json::from_value(body)?;
-                api.create(&PostParams::default(), &object).await?;
+                objects::create(&api, body).await?;
                 progress.done.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, Error>(())
             }

@@ -3,18 +3,14 @@
 use crate::{expected_writes, progress::Progress};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::{
-    Api, Client,
-    api::PostParams,
-    core::{ApiResource, DynamicObject, GroupVersionKind},
-};
-use serde::de::DeserializeOwned;
+use kube::{Api, Client, core::DynamicObject};
 use serde_json::{Map, Value, json};
 use serverprotection_tests::{
     Error,
     emulator::{Emulator, TENANT},
     grants,
-    recorder::{connector_resource, resource},
+    objects::create,
+    recorder::{connector_resource, credential_resource, resource},
     team::merge,
 };
 use std::{collections::HashMap, sync::atomic::Ordering};
@@ -189,9 +185,8 @@ impl World {
         let secrets: Api<Secret> = Api::namespaced(client.clone(), &name);
         let secret = json!({"metadata": {"name": PLATFORM}, "stringData": {"client-secret": "bench-secret"}});
         create(&secrets, secret).await?;
-        let kind = GroupVersionKind::gvk("serverprotection.dev", "v1alpha1", "AzureCredential");
-        let kind = ApiResource::from_gvk_with_plural(&kind, "azurecredentials");
-        let credentials: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name, &kind);
+        let credentials: Api<DynamicObject> =
+            Api::namespaced_with(client.clone(), &name, &credential_resource());
         let credential = json!({"apiVersion": "serverprotection.dev/v1alpha1", "kind": "AzureCredential",
             "metadata": {"name": PLATFORM},
             "spec": {"tenantId": TENANT, "clientId": Self::application(number), "type": "ClientSecret",
@@ -203,15 +198,6 @@ impl World {
 /// This many subscriptions, from this one on.
 fn generate(count: usize, first: usize) -> Value {
     json!({"count": count, "firstSubscriptionId": World::subscription(first), "displayNamePrefix": "Bench "})
-}
-
-async fn create<K>(api: &Api<K>, body: Value) -> Result<(), Error>
-where
-    K: Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
-{
-    let object: K = serde_json::from_value(body)?;
-    api.create(&PostParams::default(), &object).await?;
-    Ok(())
 }
 
 #[cfg(test)]
